@@ -1,0 +1,66 @@
+//! The BitTorrent wire without sockets: what `distributor` says to trackers' clients and to peers, as plain
+//! values.
+//!
+//! This crate owns the *formats* (metainfo, announces, scrapes, peer messages) and the *rules* of one peer
+//! connection. It refuses everything that touches the world: no sockets, files, clocks, threads or
+//! randomness. Time comes in as an [`Instant`](std::time::Instant) argument and file data never comes in at
+//! all: a [`Session`] hands out validated [`Block`]s and whoever drives it completes them from wherever the
+//! bytes are.
+//!
+//! # Map
+//!
+//! | file | what it owns | source |
+//! |---|---|---|
+//! | `id` | [`InfoHash`], [`PeerId`] | BEP 3, 20 |
+//! | `geometry` | [`Geometry`], [`PieceIndex`], [`Block`]: arithmetic, checked once | BEP 3 |
+//! | `bitfield` | [`Bitfield`] | BEP 3 |
+//! | `bencode` | the one place where bencode is read and written | BEP 3 |
+//! | `metainfo` | [`Info`], [`Metainfo`], [`encode_torrent`] | BEP 3, 27 |
+//! | `query` | [`percent_decode`], [`percent_encode`], [`pairs`] | RFC 3986 |
+//! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23 |
+//! | `scrape` | [`parse_scrape`], [`encode_scrape`] | BEP 48 |
+//! | `compact` | [`canonical`] addresses and their 6 and 18 byte forms | BEP 7, 23 |
+//! | `handshake` | [`Handshake`] | BEP 3 |
+//! | `message` | [`Message`], [`block_header`] | BEP 3, 5 |
+//! | `session/` | [`Session`]: one accepted connection of a seeder | BEP 3 |
+//!
+//! # Habits
+//!
+//! Raw integers stop at the decoders; what goes further in is a type that can't hold a bad value. Whatever
+//! the other side controls the size of has a `MAX_` constant here. Nothing in this crate panics on what came
+//! from a peer.
+
+mod announce;
+mod bencode;
+mod bitfield;
+mod compact;
+mod geometry;
+mod handshake;
+mod id;
+mod message;
+mod metainfo;
+mod query;
+mod scrape;
+mod session;
+
+pub use announce::{
+    AnnounceError, AnnounceEvent, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr, PeerFormat,
+    encode_failure,
+};
+pub use bencode::{BencodeError, MAX_DEPTH};
+pub use bitfield::{Bitfield, BitfieldError};
+pub use compact::{
+    COMPACT_V4_LEN, COMPACT_V6_LEN, CompactError, MAX_COMPACT_PEERS, canonical, decode_compact,
+    decode_compact6,
+};
+pub use geometry::{
+    BLOCK_LEN, Block, BlockError, Geometry, GeometryError, MAX_PIECE_LEN, MAX_PIECES, MAX_REQUEST_LEN,
+    MIN_PIECE_LEN, PieceIndex, TARGET_PIECES,
+};
+pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeError};
+pub use id::{IdError, InfoHash, PeerId};
+pub use message::{BLOCK_HEADER_LEN, MAX_MESSAGE_LEN, Message, MessageError, block_header};
+pub use metainfo::{Info, MAX_NAME_LEN, MAX_TORRENT_LEN, Metainfo, MetainfoError, encode_torrent};
+pub use query::{MAX_PAIRS, MAX_QUERY_LEN, QueryError, QueryPair, pairs, percent_decode, percent_encode};
+pub use scrape::{MAX_SCRAPE, ScrapeStats, encode_scrape, parse_scrape};
+pub use session::{Event, Input, MAX_KEPT_LEN, Output, Session, SessionConfig, SessionError, Transmit};
