@@ -1,0 +1,228 @@
+//! File events to settled paths: a thread of its own watches the directories, reads them, and says which files are
+//! there, which hold still, and which are gone. Hashes nothing and opens no file; that a file's contents match what
+//! was said of it is for whoever reads them to check.
+
+mod inbox;
+mod look;
+mod outlet;
+mod resolve;
+mod settle;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod watches;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::inbox::{Bell, News, inbox};
+use self::outlet::{Outlet, Stopped};
+use self::settle::Heard;
+use self::survey::Survey;
+use self::watches::Watches;
+use crate::files::{FilePath, Roots, SettledFile};
+
+/// Checks that wait for the thread; who asks beyond that waits to be let in.
+const CHECK_QUEUE: usize = 256;
+/// How often to see whether the watched directories themselves are still there.
+const ROOT_CHECK: Duration = Duration::from_secs(5);
+/// How often to read the directories that can't be watched.
+const POLL: Duration = Duration::from_secs(30);
+
+/// What the watcher says of a path. Of each path it says only what differs from what it said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WatchEvent {
+    /// It is there, but not known to hold still: not offered now.
+    Pending(FilePath),
+    /// It holds still. Said anew when the binding moved and the bytes did not (chmod, a hard link, a rename onto
+    /// itself): then with no `Pending` before it.
+    Settled(SettledFile),
+    /// It is not there any more, or no longer to be offered: emptied, unreadable, its link leads outside.
+    Gone(FilePath),
+    /// Once: all that was there at the start has been said.
+    Scanned,
+}
+
+/// Why watching can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The user has too many inotify instances, or the process too many open files.
+    #[error(
+        "can't watch for files, this user has too many inotify instances or the process too many open files; raise \
+         the limit: sysctl fs.inotify.max_user_instances=1024, or ulimit -n"
+    )]
+    Instances(#[source] io::Error),
+    /// Any other reason that the system gave.
+    #[error("can't watch for files: {0}; the system must be a Linux with inotify")]
+    Inotify(#[source] notify::Error),
+    /// The thread could not be made.
+    #[error("can't watch for files, the system has no thread for it: {0}; raise the limit on processes")]
+    Thread(#[source] io::Error),
+}
+
+impl From<notify::Error> for WatchError {
+    fn from(error: notify::Error) -> Self {
+        match error.kind {
+            notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                Self::Instances(error)
+            }
+            _ => Self::Inotify(error),
+        }
+    }
+}
+
+/// Asks the watcher for things. Cheap to clone; when all are dropped the watcher ends.
+#[derive(Clone, Debug)]
+pub(crate) struct WatcherHandle {
+    checks: mpsc::Sender<Check>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Debug)]
+struct Check {
+    at: FilePath,
+    done: oneshot::Sender<()>,
+}
+
+impl WatcherHandle {
+    /// Looks at a path on the disk now. Ends when the events that follow from what is there have been sent; at once
+    /// if the watcher has stopped. The path may be anything that a network sent: what is not eligible yields nothing.
+    pub(crate) async fn check(&self, at: FilePath) {
+        let (done, finished) = oneshot::channel();
+        if self.checks.send(Check { at, done }).await.is_ok() {
+            // An error says that the watcher has stopped.
+            let _ = finished.await;
+        }
+    }
+
+    /// A settled file changed while it was hashed: it is `Pending` again, and settled anew after a back-off. Never
+    /// blocks; may be called from anywhere.
+    pub(crate) fn unsettled(&self, at: FilePath) {
+        self.bell.unsettle(at);
+    }
+}
+
+/// The watcher's thread; dropping this stops it and waits for its end.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the watcher's thread panicked");
+        }
+    }
+}
+
+/// Begins to watch. When the thread ends, for whatever reason, `events` closes.
+pub(crate) fn start(
+    roots: Arc<Roots>,
+    events: mpsc::Sender<WatchEvent>,
+) -> Result<(WatcherHandle, Watcher), WatchError> {
+    let bell = Arc::new(Bell::default());
+    let (handler, news) = inbox(Arc::clone(&bell));
+    let watches = Watches::new(handler)?;
+    let stop = CancellationToken::new();
+    let out = Outlet::new(events, stop.clone()).map_err(WatchError::Thread)?;
+    let (checks, requests) = mpsc::channel(CHECK_QUEUE);
+    let mut rounds =
+        Rounds { survey: Survey::new(roots, watches, out), news, requests, bell: Arc::clone(&bell) };
+    let thread = std::thread::Builder::new()
+        .name("watcher".into())
+        .spawn(move || {
+            // It ends only by being stopped.
+            let Err(Stopped) = rounds.walk();
+            tracing::debug!("the watcher has stopped");
+        })
+        .map_err(WatchError::Thread)?;
+    Ok((WatcherHandle { checks, bell }, Watcher { stop, thread: Some(thread) }))
+}
+
+/// The thread's life.
+struct Rounds {
+    survey: Survey,
+    news: mpsc::Receiver<News>,
+    requests: mpsc::Receiver<Check>,
+    bell: Arc<Bell>,
+}
+
+enum Call {
+    News(News),
+    Check(Check),
+    /// The bell rang, or a time has come.
+    Look,
+    Stop,
+}
+
+impl Rounds {
+    fn walk(&mut self) -> Result<std::convert::Infallible, Stopped> {
+        self.survey.scan_all(Heard::Looked)?;
+        self.survey.out().send(WatchEvent::Scanned)?;
+        let mut root_check = Instant::now() + ROOT_CHECK;
+        let mut poll = Instant::now() + POLL;
+        loop {
+            let next = self.survey.next_due().map_or(root_check, |due| due.min(root_check).min(poll));
+            match self.next_call(next)? {
+                Call::News(news) => self.survey.hear(&news)?,
+                Call::Check(Check { at, done }) => {
+                    self.survey.check(&at)?;
+                    // Whoever asked may have stopped waiting.
+                    let _ = done.send(());
+                }
+                Call::Look => {}
+                Call::Stop => return Err(Stopped),
+            }
+            if self.bell.take_lost() {
+                self.catch_up()?;
+            }
+            for at in self.bell.take_unsettled() {
+                self.survey.unsettle(&at)?;
+            }
+            let now = Instant::now();
+            self.survey.look_at_due(now)?;
+            if now >= root_check {
+                self.survey.check_roots()?;
+                root_check = now + ROOT_CHECK;
+            }
+            if now >= poll {
+                self.survey.poll_unwatched()?;
+                poll = now + POLL;
+            }
+        }
+    }
+
+    /// Events were lost. Those that were not come first, since they know more than a scan can find out.
+    fn catch_up(&mut self) -> Result<(), Stopped> {
+        tracing::warn!("file events came too fast; reading all directories again");
+        for _ in 0..self.news.len() {
+            if let Ok(news) = self.news.try_recv() {
+                self.survey.hear(&news)?;
+            }
+        }
+        self.survey.scan_all(Heard::Lost)
+    }
+
+    fn next_call(&mut self, next: Instant) -> Result<Call, Stopped> {
+        let Self { survey, news, requests, bell } = self;
+        survey.out().wait(async {
+            tokio::select! {
+                news = news.recv() => news.map_or(Call::Stop, Call::News),
+                request = requests.recv() => request.map_or(Call::Stop, Call::Check),
+                () = bell.rung() => Call::Look,
+                () = tokio::time::sleep_until(next.into()) => Call::Look,
+            }
+        })
+    }
+}

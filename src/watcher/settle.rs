@@ -1,0 +1,291 @@
+//! When a file is ready: one file's state machine, a pure function of what was heard, what is there, and the time.
+//! Touches no disk, reads no clock, knows no paths and no neighbours.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use crate::files::Binding;
+
+/// From the end of a write to the offer: long enough for a burst of events to become one.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// A file that was found, rather than heard being closed, is ready once nothing changed for so long.
+pub(super) const SCAN_QUIET: Duration = Duration::from_secs(2);
+/// The back-off of a file that keeps changing doubles up to this.
+const MAX_SETTLE: Duration = Duration::from_secs(30);
+/// An offer that stood for so long ends the back-off.
+const CALM: Duration = Duration::from_secs(60);
+/// A file whose writing nobody ends is taken for finished after this. There need not be a writer who closes it:
+/// truncate(2) by path is told as a write, too. Without an end such a file would be lost.
+const MAX_PAUSE: Duration = Duration::from_secs(600);
+/// Doublings after which the back-off has long reached its maximum.
+const MAX_ROUNDS: u8 = 10;
+
+/// Why a file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// No news of the file itself: it was met by a scan, a check or on the way to something else.
+    Looked,
+    /// Like `Looked`, when events were lost: no word of a close can be waited for.
+    Lost,
+    /// Its name was taken away, but something is there again.
+    Removed,
+    Written,
+    /// Its metadata changed.
+    Touched,
+    /// Closed after writing.
+    Closed,
+    /// Renamed to where it is.
+    MovedIn,
+    /// The time that [`Settling::due`] named has come.
+    Due,
+    /// The hasher saw it change.
+    Unsettled,
+}
+
+/// What the world is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    Pending,
+    /// Settled with the binding that was passed in.
+    Settled,
+    Gone,
+}
+
+/// What the world was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Hidden,
+    Pending,
+    Settled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing to wait for.
+    Still,
+    /// Only a close or a rename ends it, or `MAX_PAUSE` without a change of what was `seen`.
+    Writing { seen: Binding, until: Instant },
+    /// Ready at `until` if it then still is what was `seen`.
+    Waiting { seen: Binding, until: Instant, since: Since },
+}
+
+/// What a wait began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Found,
+    Closed,
+    MovedIn,
+}
+
+/// One file on its way to being offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settling {
+    phase: Phase,
+    shown: Shown,
+    /// As it was last offered, and when.
+    offered: Option<(Binding, Instant)>,
+    /// How often it changed soon after it was offered.
+    rounds: u8,
+}
+
+/// The wait after a close, in a file's nth round of settling and changing again.
+fn debounce(rounds: u8) -> Duration {
+    DEBOUNCE.saturating_mul(1 << rounds.min(MAX_ROUNDS)).min(MAX_SETTLE)
+}
+
+/// The round after an offer that stood for so long.
+fn next_round(rounds: u8, stood: Duration) -> u8 {
+    if stood >= CALM { 0 } else { rounds.saturating_add(1).min(MAX_ROUNDS) }
+}
+
+impl Settling {
+    pub(super) fn new() -> Self {
+        Self { phase: Phase::Still, shown: Shown::Hidden, offered: None, rounds: 0 }
+    }
+
+    /// When to call again with [`Heard::Due`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Still => None,
+            Phase::Writing { until, .. } | Phase::Waiting { until, .. } => Some(until),
+        }
+    }
+
+    /// Whether a writer is at work and the world knows: one more write is no news.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.phase, Phase::Writing { .. }) && self.shown == Shown::Pending
+    }
+
+    /// Whether the world was told that the file is there.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown != Shown::Hidden
+    }
+
+    /// It can't be offered as it is; whatever is heard next starts anew.
+    pub(super) fn hide(&mut self) {
+        self.phase = Phase::Still;
+        self.shown = Shown::Hidden;
+    }
+
+    /// `seen` is what is there, `age` is how long ago it last changed by its own timestamps.
+    pub(super) fn hear(
+        &mut self,
+        heard: Heard,
+        seen: &Binding,
+        age: Duration,
+        now: Instant,
+    ) -> Option<Report> {
+        if seen.size() == 0 {
+            let was_shown = self.is_shown();
+            self.count_round(now);
+            self.hide();
+            return was_shown.then_some(Report::Gone);
+        }
+        let on_offer = self.on_offer();
+        if on_offer == Some(*seen) && heard != Heard::Unsettled {
+            // However late an event comes: it tells of nothing that the offer doesn't hold.
+            self.phase = Phase::Still;
+            return None;
+        }
+        // The old bytes remain true, only the inode's other metadata moved.
+        let same_bytes = on_offer.is_some_and(|offered| offered.same_contents(seen));
+        let heard = if heard == Heard::Written && !self.has_writer(seen) { Heard::Touched } else { heard };
+        match (heard, self.phase) {
+            (Heard::Looked | Heard::Lost, Phase::Still | Phase::Waiting { .. }) if same_bytes => {
+                Some(self.settle(seen, now))
+            }
+            (Heard::Looked, Phase::Writing { .. }) => self.pend(),
+            (Heard::Looked | Heard::Lost, Phase::Waiting { seen: before, since, .. })
+                // A change after a close is a new writer's, who will be heard of.
+                if before.same_contents(seen) || since != Since::Found =>
+            {
+                None
+            }
+            (Heard::Looked | Heard::Lost | Heard::Removed, _) => self.find(seen, age, now),
+
+            // Writes to the inode that was replaced here are reported under the same name.
+            (Heard::Written, Phase::Waiting { seen: before, since: Since::MovedIn, .. }) if before == *seen => None,
+            (Heard::Written, Phase::Writing { .. }) => self.pend(),
+            (Heard::Written, _) => {
+                self.count_round(now);
+                self.phase = Phase::Writing { seen: *seen, until: now + MAX_PAUSE };
+                self.pend()
+            }
+
+            (Heard::Closed, _) => {
+                self.wait(seen, Since::Closed, now, debounce(self.round(now)));
+                if same_bytes { None } else { self.pend() }
+            }
+            (Heard::MovedIn, phase) => {
+                // What is renamed into place is complete: a file replaced again and again is still offered at the
+                // end of the wait that the first replacement began.
+                let wait = match phase {
+                    Phase::Waiting { until, since: Since::MovedIn, .. } => {
+                        until.saturating_duration_since(now).max(DEBOUNCE)
+                    }
+                    _ => debounce(self.round(now)),
+                };
+                self.wait(seen, Since::MovedIn, now, wait);
+                if same_bytes { None } else { self.pend() }
+            }
+
+            (Heard::Touched, Phase::Writing { .. }) => None,
+            (Heard::Touched, Phase::Waiting { seen: before, since, .. }) => {
+                if before.same_contents(seen) {
+                    None
+                } else if since == Since::Found {
+                    self.find(seen, age, now)
+                } else {
+                    self.wait(seen, since, now, debounce(self.rounds));
+                    if same_bytes { None } else { self.pend() }
+                }
+            }
+            (Heard::Touched, Phase::Still) if same_bytes => {
+                self.wait(seen, Since::Closed, now, debounce(self.round(now)));
+                None
+            }
+            (Heard::Touched, Phase::Still) => self.find(seen, age, now),
+
+            (Heard::Due, Phase::Waiting { until, .. } | Phase::Writing { until, .. }) if now < until => None,
+            (Heard::Due, Phase::Waiting { seen: before, .. } | Phase::Writing { seen: before, .. })
+                if before.same_contents(seen) =>
+            {
+                Some(self.settle(seen, now))
+            }
+            (Heard::Due, Phase::Waiting { .. }) => self.find(seen, age, now),
+            (Heard::Due, Phase::Writing { .. }) => {
+                self.phase = Phase::Writing { seen: *seen, until: now + MAX_PAUSE };
+                None
+            }
+            (Heard::Due, Phase::Still) => None,
+
+            (Heard::Unsettled, Phase::Still) if self.is_shown() => {
+                let quiet = SCAN_QUIET.max(debounce(self.round(now)));
+                self.wait(seen, Since::Found, now, quiet);
+                self.pend()
+            }
+            // What the hasher saw was heard of here, too.
+            (Heard::Unsettled, _) => None,
+        }
+    }
+
+    fn on_offer(&self) -> Option<Binding> {
+        self.offered.filter(|_| self.shown == Shown::Settled).map(|(binding, _)| binding)
+    }
+
+    /// Whether what is told as a write is a writer's, who will close the file. Setting nothing but the mtime (as
+    /// rsync does) and truncating by path are told as writes, and no close follows.
+    fn has_writer(&self, seen: &Binding) -> bool {
+        let before = match self.phase {
+            Phase::Writing { .. } => return true,
+            Phase::Waiting { seen, .. } => Some(seen),
+            Phase::Still => self.on_offer(),
+        };
+        seen.was_written_last() && before.is_none_or(|before| before.size() <= seen.size())
+    }
+
+    /// The round that the file is in once it leaves what it was offered as.
+    fn round(&self, now: Instant) -> u8 {
+        match (self.shown, self.phase, self.offered) {
+            (Shown::Settled, Phase::Still, Some((_, since))) => {
+                next_round(self.rounds, now.saturating_duration_since(since))
+            }
+            _ => self.rounds,
+        }
+    }
+
+    fn count_round(&mut self, now: Instant) {
+        self.rounds = self.round(now);
+    }
+
+    /// Found on the disk with no word of a close: ready if it has been quiet for long enough, else once it has.
+    fn find(&mut self, seen: &Binding, age: Duration, now: Instant) -> Option<Report> {
+        let quiet = SCAN_QUIET.max(debounce(self.round(now)));
+        if age >= quiet {
+            return Some(self.settle(seen, now));
+        }
+        self.wait(seen, Since::Found, now, (quiet - age).max(DEBOUNCE));
+        self.pend()
+    }
+
+    fn wait(&mut self, seen: &Binding, since: Since, now: Instant, wait: Duration) {
+        self.count_round(now);
+        self.phase = Phase::Waiting { seen: *seen, until: now + wait, since };
+    }
+
+    fn pend(&mut self) -> Option<Report> {
+        let news = self.shown != Shown::Pending;
+        self.shown = Shown::Pending;
+        news.then_some(Report::Pending)
+    }
+
+    fn settle(&mut self, seen: &Binding, now: Instant) -> Report {
+        self.count_round(now);
+        self.phase = Phase::Still;
+        self.shown = Shown::Settled;
+        self.offered = Some((*seen, now));
+        Report::Settled
+    }
+}

@@ -1,0 +1,215 @@
+//! A file's story, told to its state machine on a clock that only the story moves.
+
+use super::*;
+
+const FRESH: Duration = Duration::ZERO;
+const OLD: Duration = Duration::from_secs(3600);
+
+/// A file that was written at this time.
+fn written(size: u64, at: i64) -> Binding {
+    Binding::for_test(1, size, at, at)
+}
+
+/// One file and a clock of its own.
+struct Story {
+    file: Settling,
+    now: Instant,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { file: Settling::new(), now: Instant::now() }
+    }
+
+    fn settled(binding: &Binding) -> Self {
+        let mut story = Self::new();
+        assert_eq!(story.file.hear(Heard::Looked, binding, OLD, story.now), Some(Report::Settled));
+        story
+    }
+
+    fn hear(&mut self, heard: Heard, seen: &Binding) -> Option<Report> {
+        self.file.hear(heard, seen, FRESH, self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Lets the time come that it waits for; says how long that took.
+    fn wait(&mut self, seen: &Binding) -> (Option<Report>, Duration) {
+        let started = self.now;
+        self.now = self.file.due().expect("it waits");
+        (self.hear(Heard::Due, seen), self.now - started)
+    }
+}
+
+#[test]
+fn waits_twice_as_long_each_round_up_to_a_maximum() {
+    assert_eq!(debounce(0), DEBOUNCE);
+    assert_eq!(debounce(1), 2 * DEBOUNCE);
+    assert_eq!(debounce(3), 8 * DEBOUNCE);
+    assert_eq!(debounce(MAX_ROUNDS), MAX_SETTLE);
+    assert_eq!(debounce(u8::MAX), MAX_SETTLE);
+    assert_eq!(next_round(3, Duration::ZERO), 4);
+    assert_eq!(next_round(u8::MAX, Duration::ZERO), MAX_ROUNDS);
+    assert_eq!(next_round(3, CALM), 0);
+}
+
+#[test]
+fn a_closed_file_settles_after_the_debounce() {
+    let mut story = Story::new();
+    assert_eq!(story.hear(Heard::Closed, &written(1, 0)), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Due, &written(1, 0)), None, "too early");
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), DEBOUNCE));
+    assert_eq!(story.file.due(), None);
+}
+
+#[test]
+fn a_found_file_must_be_quiet_for_what_is_left_of_the_time() {
+    let mut story = Story::new();
+    let age = SCAN_QUIET / 4;
+    assert_eq!(story.file.hear(Heard::Looked, &written(1, 0), age, story.now), Some(Report::Pending));
+    assert_eq!(story.wait(&written(2, 1)).0, None, "it changed, and nobody said so");
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET));
+}
+
+#[test]
+fn looks_neither_hurry_nor_delay_a_file() {
+    let mut story = Story::new();
+    story.hear(Heard::Looked, &written(1, 0));
+    let due = story.file.due();
+    story.pass(SCAN_QUIET / 2);
+    assert_eq!(story.hear(Heard::Looked, &written(1, 0)), None);
+    assert_eq!(story.file.due(), due);
+    story.hear(Heard::Written, &written(2, 1));
+    assert!(story.file.is_writing());
+    for heard in [Heard::Looked, Heard::Touched, Heard::Unsettled] {
+        assert_eq!(story.file.hear(heard, &written(2, 1), OLD, story.now), None);
+        assert!(story.file.is_writing());
+    }
+    story.hear(Heard::Closed, &written(3, 2));
+    let due = story.file.due();
+    assert_eq!(story.hear(Heard::Looked, &written(4, 3)), None);
+    assert_eq!(story.file.due(), due);
+}
+
+#[test]
+fn a_writer_s_pause_ends_only_after_long() {
+    let mut story = Story::new();
+    story.hear(Heard::Written, &written(1, 0));
+    story.pass(MAX_PAUSE - DEBOUNCE);
+    assert_eq!(story.hear(Heard::Written, &written(2, 1)), None);
+    assert_eq!(story.wait(&written(2, 1)).0, None);
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), MAX_PAUSE));
+}
+
+#[test]
+fn a_writer_whose_close_was_lost_is_not_waited_for() {
+    let mut story = Story::new();
+    story.hear(Heard::Written, &written(1, 0));
+    assert_eq!(story.hear(Heard::Lost, &written(1, 0)), None);
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET));
+}
+
+#[test]
+fn late_news_of_what_is_offered_says_nothing() {
+    let mut story = Story::settled(&written(1, 0));
+    for heard in [Heard::Written, Heard::Closed, Heard::Touched, Heard::Looked, Heard::Lost, Heard::Removed] {
+        assert_eq!(story.hear(heard, &written(1, 0)), None);
+        assert_eq!(story.file.due(), None);
+    }
+}
+
+#[test]
+fn a_change_of_ctime_alone_is_offered_anew_without_a_pause() {
+    let moved = Binding::for_test(1, 1, 0, 5);
+    let mut story = Story::settled(&written(1, 0));
+    assert_eq!(story.hear(Heard::Looked, &moved), Some(Report::Settled), "whoever asks has it at once");
+    for heard in [Heard::Touched, Heard::Closed, Heard::MovedIn] {
+        let mut story = Story::settled(&written(1, 0));
+        assert_eq!(story.hear(heard, &moved), None);
+        assert_eq!(story.wait(&moved).0, Some(Report::Settled));
+    }
+}
+
+#[test]
+fn a_name_that_was_removed_and_is_there_again_is_a_new_file() {
+    // Same inode number, same size, times copied: only ctime tells.
+    let mut story = Story::settled(&written(1, 0));
+    assert_eq!(story.hear(Heard::Removed, &Binding::for_test(1, 1, 0, 5)), Some(Report::Pending));
+}
+
+#[test]
+fn setting_times_or_truncating_by_path_needs_no_close() {
+    for changed in [Binding::for_test(1, 10, 3, 5), written(9, 5)] {
+        let mut story = Story::settled(&written(10, 0));
+        assert_eq!(story.hear(Heard::Written, &changed), Some(Report::Pending));
+        assert_eq!(story.wait(&changed), (Some(Report::Settled), SCAN_QUIET));
+    }
+}
+
+#[test]
+fn each_soon_change_of_an_offered_file_doubles_the_wait() {
+    let mut story = Story::settled(&written(1, 0));
+    for round in 1..=20 {
+        let seen = written(1 + u64::from(round), i64::from(round));
+        assert_eq!(story.hear(Heard::Written, &seen), Some(Report::Pending));
+        assert_eq!(story.hear(Heard::Closed, &seen), None);
+        assert_eq!(story.wait(&seen), (Some(Report::Settled), debounce(round)));
+    }
+    story.pass(CALM);
+    story.hear(Heard::Closed, &written(100, 100));
+    assert_eq!(story.wait(&written(100, 100)).1, DEBOUNCE, "calm ends the back-off");
+}
+
+#[test]
+fn a_file_replaced_again_and_again_is_still_offered() {
+    let mut story = Story::settled(&written(1, 0));
+    for round in 1..=20 {
+        let seen = written(1, round);
+        story.hear(Heard::MovedIn, &seen);
+        story.wait(&seen);
+    }
+    let mut inode = 1;
+    let started = story.now;
+    let mut offers = 0;
+    while story.now - started < 4 * MAX_SETTLE {
+        inode += 1;
+        let seen = Binding::for_test(inode, 1, 0, 0);
+        story.hear(Heard::MovedIn, &seen);
+        story.pass(Duration::from_secs(5));
+        offers += i32::from(story.hear(Heard::Due, &seen) == Some(Report::Settled));
+    }
+    assert!((3..=5).contains(&offers), "{offers}");
+}
+
+#[test]
+fn the_replaced_file_s_writer_is_no_writer_of_the_new_one() {
+    let new = Binding::for_test(2, 1, 7, 7);
+    let mut story = Story::settled(&written(1, 0));
+    assert_eq!(story.hear(Heard::MovedIn, &new), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Written, &new), None);
+    assert!(!story.file.is_writing());
+    assert_eq!(story.wait(&new).0, Some(Report::Settled));
+}
+
+#[test]
+fn the_hasher_s_complaint_is_heard_though_nothing_moved() {
+    let mut story = Story::settled(&written(1, 0));
+    for round in 1..=8 {
+        assert_eq!(story.hear(Heard::Unsettled, &written(1, 0)), Some(Report::Pending));
+        let (report, waited) = story.wait(&written(1, 0));
+        assert_eq!(report, Some(Report::Settled));
+        assert_eq!(waited, SCAN_QUIET.max(debounce(round)));
+    }
+}
+
+#[test]
+fn an_emptied_file_is_gone_once() {
+    let mut story = Story::settled(&written(1, 0));
+    assert_eq!(story.hear(Heard::Written, &written(0, 1)), Some(Report::Gone));
+    assert_eq!(story.hear(Heard::Closed, &written(0, 1)), None);
+    assert_eq!(story.file.due(), None);
+    assert_eq!(story.hear(Heard::Written, &written(1, 2)), Some(Report::Pending));
+    assert!(story.file.is_writing());
+}

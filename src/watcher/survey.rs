@@ -1,0 +1,307 @@
+//! Where to look, and when: on news, on request, at a file's time, and everywhere at the start and after events were
+//! lost. Reads directories and has them watched. What is found at a path is judged in `look`.
+
+use std::collections::BTreeSet;
+use std::fs::ReadDir;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::inbox::News;
+use super::look::{Found, is_readable};
+use super::outlet::{Outlet, Stopped};
+use super::settle::Heard;
+use super::tree::{Directory, Entry, Kind, Tree};
+use super::watches::{Inode, Unwatched, Watches};
+use crate::files::{FilePath, RootId, Roots};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum RootState {
+    InPlace,
+    Lost,
+    /// Lost, and something else is in its place.
+    Replaced,
+}
+
+pub(super) struct Survey {
+    pub(super) roots: Arc<Roots>,
+    /// In the order of the roots.
+    pub(super) trees: Vec<(RootId, RootState, Tree)>,
+    pub(super) watches: Watches,
+    pub(super) out: Outlet,
+    /// When to look at which file again, each file at most once.
+    pub(super) timers: BTreeSet<(Instant, FilePath)>,
+    /// Directories that could be read but not watched.
+    pub(super) unwatched: BTreeSet<FilePath>,
+    /// The number of the last scan.
+    pub(super) scan: u32,
+    /// Said once each: too many directories to watch, too many entries to keep.
+    pub(super) said_limit: bool,
+    pub(super) said_full: bool,
+}
+
+impl Survey {
+    pub(super) fn new(roots: Arc<Roots>, watches: Watches, out: Outlet) -> Self {
+        let trees = roots.iter().map(|(id, _)| (id, RootState::InPlace, Tree::default())).collect();
+        Self {
+            roots,
+            trees,
+            watches,
+            out,
+            timers: BTreeSet::new(),
+            unwatched: BTreeSet::new(),
+            scan: 0,
+            said_limit: false,
+            said_full: false,
+        }
+    }
+
+    pub(super) fn out(&self) -> &Outlet {
+        &self.out
+    }
+
+    /// Looks at everything: at the start, or (with [`Heard::Lost`]) when events were lost.
+    pub(super) fn scan_all(&mut self, heard: Heard) -> Result<(), Stopped> {
+        for id in self.root_ids() {
+            self.scan(FilePath::new(id, ""), heard)?;
+        }
+        Ok(())
+    }
+
+    /// Something happened on the disk. Watched directories may lie in each other: each is concerned by itself.
+    pub(super) fn hear(&mut self, news: &News) -> Result<(), Stopped> {
+        for id in self.root_ids() {
+            let Ok(real) = news.path.strip_prefix(self.roots.get(id).path()) else { continue };
+            if real.as_os_str().is_empty() {
+                self.check_root(id)?;
+                continue;
+            }
+            for asked in self.tree(id).concerned(real) {
+                self.hear_at(&FilePath::new(id, asked), news.heard, real)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_at(&mut self, at: &FilePath, heard: Heard, named: &Path) -> Result<(), Stopped> {
+        if heard == Heard::Written
+            && self.tree(at.root).file(&at.path).is_some_and(|file| file.settling.is_writing())
+        {
+            return Ok(());
+        }
+        match self.look(at, heard, Some(named))? {
+            Found::Directory { new: true } => self.scan(at.clone(), Heard::Looked),
+            // Notify drops its watches below a path that is removed, even if something new has come to be there.
+            Found::Directory { new: false } if heard == Heard::Removed => {
+                self.scan(at.clone(), Heard::Looked)
+            }
+            Found::Directory { new: false } if heard == Heard::Touched => self.check_readable(at),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at a path that somebody asked for, and at the directories above it, which may be as new.
+    pub(super) fn check(&mut self, asked: &FilePath) -> Result<(), Stopped> {
+        let mut at = FilePath::new(asked.root, "");
+        if asked.root.index() >= self.trees.len() {
+            return Ok(());
+        }
+        for component in asked.path.components() {
+            let Component::Normal(name) = component else { return Ok(()) };
+            at.path.push(name);
+            match self.look(&at, Heard::Looked, None)? {
+                Found::Directory { new: true } => self.scan(at.clone(), Heard::Looked)?,
+                Found::Directory { new: false } => {}
+                Found::File | Found::Nothing => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The hasher saw it change.
+    pub(super) fn unsettle(&mut self, at: &FilePath) -> Result<(), Stopped> {
+        self.look(at, Heard::Unsettled, None).map(|_| ())
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    pub(super) fn look_at_due(&mut self, now: Instant) -> Result<(), Stopped> {
+        while self.next_due().is_some_and(|due| due <= now)
+            && let Some((_, at)) = self.timers.pop_first()
+        {
+            if let Some(file) = self.tree_mut(at.root).file_mut(&at.path) {
+                file.armed = None;
+            }
+            self.look(&at, Heard::Due, None)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the directories that nobody tells news of, and tries to watch them again.
+    pub(super) fn poll_unwatched(&mut self) -> Result<(), Stopped> {
+        for at in std::mem::take(&mut self.unwatched) {
+            if self.tree(at.root).directory(&at.path).is_some() {
+                self.scan(at, Heard::Looked)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_roots(&mut self) -> Result<(), Stopped> {
+        self.root_ids().into_iter().try_for_each(|id| self.check_root(id))
+    }
+
+    /// A watched directory that goes away takes its files along, but not the process.
+    fn check_root(&mut self, id: RootId) -> Result<(), Stopped> {
+        let roots = Arc::clone(&self.roots);
+        let root = roots.get(id);
+        let path = root.path().display();
+        let state = match root.in_place() {
+            Ok(true) => RootState::InPlace,
+            Ok(false) => RootState::Replaced,
+            Err(_) => RootState::Lost,
+        };
+        let before = std::mem::replace(&mut self.trees[id.index()].1, state);
+        if before == state {
+            return Ok(());
+        }
+        match state {
+            RootState::InPlace => {
+                tracing::info!("{path} is back; its files are served again");
+                self.scan(FilePath::new(id, ""), Heard::Lost)
+            }
+            RootState::Lost => {
+                tracing::error!("{path} is gone; none of its files is served until it is back");
+                self.forget(&FilePath::new(id, ""))
+            }
+            RootState::Replaced => {
+                tracing::error!("{path} is not the directory that it was at the start; restart to serve it");
+                self.forget(&FilePath::new(id, ""))
+            }
+        }
+    }
+
+    /// Reads a directory and all below it. `heard` is what to think of the files that are met.
+    fn scan(&mut self, top: FilePath, heard: Heard) -> Result<(), Stopped> {
+        if top.path.as_os_str().is_empty() && !self.meet_root(top.root)? {
+            return Ok(());
+        }
+        self.scan = self.scan.wrapping_add(1);
+        let scan = self.scan;
+        if let Some(entry) = self.tree_mut(top.root).get_mut(&top.path) {
+            entry.scan = scan;
+        }
+        let mut ahead = vec![top.clone()];
+        while let Some(directory) = ahead.pop() {
+            self.out.check()?;
+            let Some(names) = self.enter(&directory)? else { continue };
+            for name in names {
+                let name = match name {
+                    Ok(entry) => entry.file_name(),
+                    Err(error) => {
+                        tracing::warn!(?directory, %error, "reading the directory stopped half-way");
+                        break;
+                    }
+                };
+                let at = FilePath::new(directory.root, directory.path.join(name));
+                if let Found::Directory { .. } = self.look(&at, heard, None)? {
+                    ahead.push(at);
+                }
+            }
+        }
+        for path in self.tree(top.root).unmet(&top.path, scan) {
+            self.look(&FilePath::new(top.root, path), heard, None)?;
+        }
+        Ok(())
+    }
+
+    /// The watched directory itself, which no directory lists.
+    fn meet_root(&mut self, id: RootId) -> Result<bool, Stopped> {
+        let metadata = match std::fs::symlink_metadata(self.roots.get(id).path()) {
+            Ok(metadata) if self.trees[id.index()].1 == RootState::InPlace => metadata,
+            _ => return Ok(false),
+        };
+        if self.tree(id).directory(Path::new("")).is_none() {
+            let directory =
+                Directory { real: PathBuf::new(), inode: Inode::of(&metadata), unreadable: false };
+            let entry = Entry { kind: Kind::Directory(directory), link: None, scan: self.scan };
+            self.tree_mut(id).insert(PathBuf::new(), entry);
+        }
+        Ok(true)
+    }
+
+    /// Watches a directory, and only then reads it: what comes in between is met by one or the other, or both.
+    fn enter(&mut self, at: &FilePath) -> Result<Option<ReadDir>, Stopped> {
+        let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(None) };
+        let inode = directory.inode;
+        let path = self.roots.get(at.root).path().join(&directory.real);
+        match self.watches.add(&path, inode) {
+            Ok(()) => {
+                self.unwatched.remove(at);
+            }
+            Err(Unwatched::Limit) => {
+                if !std::mem::replace(&mut self.said_limit, true) {
+                    tracing::error!(
+                        "the system's limit on watched directories is reached at {}; changes there and in further \
+                         directories are noticed late; raise the limit: sysctl fs.inotify.max_user_watches=1000000",
+                        path.display()
+                    );
+                }
+                self.unwatched.insert(at.clone());
+            }
+            Err(Unwatched::Twice(other)) => {
+                if self.unwatched.insert(at.clone()) {
+                    tracing::debug!("{} is the same directory as {}", path.display(), other.display());
+                }
+            }
+            Err(Unwatched::Failed(error)) => return self.leave_out(at, &path, &error).map(|()| None),
+        }
+        match std::fs::read_dir(&path) {
+            Ok(names) => {
+                if let Some(directory) = self.tree_mut(at.root).directory_mut(&at.path) {
+                    directory.unreadable = false;
+                }
+                Ok(Some(names))
+            }
+            Err(error) => self.leave_out(at, &path, &error).map(|()| None),
+        }
+    }
+
+    /// A directory that can't be read keeps its entry, so that a change of its rights is understood.
+    fn leave_out(&mut self, at: &FilePath, path: &Path, error: &io::Error) -> Result<(), Stopped> {
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            return Ok(());
+        }
+        let Some(directory) = self.tree_mut(at.root).directory_mut(&at.path) else { return Ok(()) };
+        if std::mem::replace(&mut directory.unreadable, true) {
+            return Ok(());
+        }
+        tracing::warn!("{} can't be read and is left out: {error}", path.display());
+        self.forget_below(at)
+    }
+
+    /// The rights of a directory may have changed.
+    fn check_readable(&mut self, at: &FilePath) -> Result<(), Stopped> {
+        let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(()) };
+        let readable = is_readable(&self.roots.get(at.root).path().join(&directory.real));
+        if readable == directory.unreadable {
+            return self.scan(at.clone(), Heard::Looked);
+        }
+        Ok(())
+    }
+
+    fn root_ids(&self) -> Vec<RootId> {
+        self.trees.iter().map(|(id, ..)| *id).collect()
+    }
+
+    pub(super) fn tree(&self, id: RootId) -> &Tree {
+        &self.trees[id.index()].2
+    }
+
+    pub(super) fn tree_mut(&mut self, id: RootId) -> &mut Tree {
+        &mut self.trees[id.index()].2
+    }
+}
