@@ -1,0 +1,404 @@
+//! The piece store: files opened and mapped for upload, and the one call that sends from the maps.
+//!
+//! A watched directory belongs to its users, who may truncate a mapped file at any time. A page past the new end kills
+//! a process that touches it (SIGBUS) but only fails a system call that does (EFAULT). So nothing here, and nothing
+//! outside, ever makes a reference into a map: addresses go to the kernel, which reads for us. This file and the hash
+//! kernels are the only ones with `unsafe` code.
+//!
+//! A file is mapped when somebody first asks for a block of it and unmapped when the last such connection is gone.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::files::{Binding, Roots, SettledFile};
+
+/// Why a file's blocks can't be had (any more).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("the file is not the one that its torrent was made from")]
+    Changed,
+    #[error("the file can't be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Finds the open file for a torrent, or opens it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    roots: Arc<Roots>,
+    open: Mutex<HashMap<Binding, Weak<OpenFile>>>,
+    epoch: Instant,
+}
+
+impl Store {
+    pub(crate) fn new(roots: Arc<Roots>) -> Self {
+        Self { roots, open: Mutex::default(), epoch: Instant::now() }
+    }
+
+    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk.
+    pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
+        if let Some(open) = self.find_open(&file.binding) {
+            return Ok(open);
+        }
+        let opened = self.roots.get(file.at.root).open(&file.target)?;
+        let opened = OpenFile::map(opened, file.binding, self.epoch)?;
+
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two connections may have opened it at the same time; one map serves both.
+        if let Some(other) = open.get(&file.binding).and_then(Weak::upgrade) {
+            return Ok(other);
+        }
+        let opened = Arc::new(opened);
+        open.retain(|_, other| other.strong_count() > 0);
+        open.insert(file.binding, Arc::downgrade(&opened));
+        Ok(opened)
+    }
+
+    /// The open file of this binding, if a connection holds one.
+    pub(crate) fn find_open(&self, binding: &Binding) -> Option<Arc<OpenFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(binding).and_then(Weak::upgrade)
+    }
+}
+
+/// A mapped file, bound to the state of its inode.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    file: File,
+    map: MmapRaw,
+    binding: Binding,
+    record: Record,
+}
+
+impl OpenFile {
+    fn map(file: File, binding: Binding, epoch: Instant) -> Result<Self, StoreError> {
+        let len =
+            usize::try_from(binding.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let map = MmapOptions::new().len(len).map_raw_read_only(&file)?;
+        let open = Self { file, map, binding, record: Record::new(binding.size(), epoch) };
+        open.verify()?;
+        Ok(open)
+    }
+
+    /// Whether the inode is still as it was when it was hashed; one `fstat`.
+    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+        match Binding::of(&self.file.metadata()?).same_contents(&self.binding) {
+            true => Ok(()),
+            false => Err(StoreError::Changed),
+        }
+    }
+
+    /// Whether this range can be sent now: the inode was looked at within this second, and the bytes were brought
+    /// into memory, so that no worker waits for the disk.
+    pub(crate) fn is_ready(&self, range: &Range<u64>) -> bool {
+        self.record.is_fresh() && self.record.is_warm(range)
+    }
+
+    /// Looks at the inode again, and brings the range and what lies beside it into memory. Waits for the disk.
+    pub(crate) fn prepare(&self, range: &Range<u64>) -> Result<(), StoreError> {
+        self.verify()?;
+        self.record.mark_fresh();
+        if !self.record.is_warm(range) {
+            let whole = self.record.widen(range);
+            self.populate(&whole)?;
+            self.record.mark_warm(&whole);
+        }
+        Ok(())
+    }
+
+    fn populate(&self, range: &Range<u64>) -> Result<(), StoreError> {
+        let Some((address, len)) = self.address_of(range) else { return Err(StoreError::Changed) };
+        // SAFETY: the range lies within our own map, which outlives the call; the advice only makes the kernel read
+        // pages in, and fails where it can't.
+        let advised = unsafe { libc::madvise(address.cast_mut().cast(), len, libc::MADV_POPULATE_READ) };
+        if advised == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            // Linux before 5.14 doesn't know this advice: reading the file warms the page cache as well.
+            error if error.raw_os_error() == Some(libc::EINVAL) => self.read_through(range),
+            error if error.raw_os_error() == Some(libc::EFAULT) => {
+                self.verify()?;
+                Err(StoreError::Io(error))
+            }
+            error => Err(StoreError::Io(error)),
+        }
+    }
+
+    fn read_through(&self, range: &Range<u64>) -> Result<(), StoreError> {
+        let mut scratch = vec![0; 64 * 1024];
+        let mut at = range.start;
+        while at < range.end {
+            match self.file.read_at(&mut scratch, at)? {
+                0 => return Err(StoreError::Changed),
+                read => at = at.saturating_add(read as u64),
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a range of the file lies in memory, as an address that is not to be dereferenced, and its length. None
+    /// if any of it lies outside.
+    fn address_of(&self, range: &Range<u64>) -> Option<(*const u8, usize)> {
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        let len = end.checked_sub(start)?;
+        (end <= self.map.len()).then(|| (self.map.as_ptr().wrapping_add(start), len))
+    }
+}
+
+/// What was done for a file lately: the cheap record that spares system calls for each block.
+///
+/// For residency `mincore` would be exact, but it says "resident" of everything to a process that may not write to the
+/// file. A part that the kernel drops within [`Record::WARM`] of its use makes a worker wait for the disk; that takes
+/// a machine that evicts pages which were just used.
+#[derive(Debug)]
+struct Record {
+    size: u64,
+    epoch: Instant,
+    // Times are seconds since `epoch`, plus one; 0 is never.
+    verified: AtomicU32,
+    /// When each part was last used while it was in memory.
+    used: Box<[AtomicU32]>,
+}
+
+impl Record {
+    /// What is read ahead at once: large enough that a disk is asked seldom, small enough that one block doesn't
+    /// wait long. A multiple of the page size.
+    const PART: u64 = 1024 * 1024;
+    const WARM: Duration = Duration::from_secs(60);
+
+    fn new(size: u64, epoch: Instant) -> Self {
+        let parts = usize::try_from(size.div_ceil(Self::PART)).unwrap_or(usize::MAX);
+        let used = (0..parts).map(|_| AtomicU32::new(0)).collect();
+        Self { size, epoch, verified: AtomicU32::new(0), used }
+    }
+
+    fn now(&self) -> u32 {
+        u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.verified.load(Ordering::Relaxed) == self.now()
+    }
+
+    fn mark_fresh(&self) {
+        self.verified.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn parts(&self, range: &Range<u64>) -> &[AtomicU32] {
+        let first = usize::try_from(range.start / Self::PART).unwrap_or(usize::MAX);
+        let end = usize::try_from(range.end.div_ceil(Self::PART)).unwrap_or(usize::MAX);
+        self.used.get(first..end).unwrap_or_default()
+    }
+
+    fn is_warm(&self, range: &Range<u64>) -> bool {
+        let now = self.now();
+        self.parts(range).iter().all(|part| {
+            let used = part.load(Ordering::Relaxed);
+            let warm = used != 0 && u64::from(now.saturating_sub(used)) < Self::WARM.as_secs();
+            if warm && used != now {
+                part.store(now, Ordering::Relaxed);
+            }
+            warm
+        })
+    }
+
+    fn mark_warm(&self, range: &Range<u64>) {
+        let now = self.now();
+        self.parts(range).iter().for_each(|part| part.store(now, Ordering::Relaxed));
+    }
+
+    /// The whole parts that the range touches, as far as the file goes.
+    fn widen(&self, range: &Range<u64>) -> Range<u64> {
+        let start = range.start / Self::PART * Self::PART;
+        let end = range.end.div_ceil(Self::PART).saturating_mul(Self::PART).min(self.size);
+        start..end
+    }
+}
+
+/// A stretch of what is to be sent: bytes of ours, or a range of a mapped file.
+#[derive(Clone, Debug)]
+pub(crate) enum Segment<'a> {
+    Bytes(&'a [u8]),
+    Mapped { file: &'a OpenFile, range: Range<u64> },
+}
+
+/// How many segments one call can take.
+pub(crate) const MAX_SEGMENTS: usize = 128;
+
+/// Sends the segments, as far as the socket takes them, in one vectored write: the kernel copies from the page cache
+/// straight into the socket. Returns the number of bytes; `WouldBlock` when there is no room for any. Segments past
+/// [`MAX_SEGMENTS`] are left for the next call.
+///
+/// EFAULT is turned into [`StoreError::Changed`]: a mapped range lies past its file's end by now, or can't be read.
+pub(crate) fn send<'a>(
+    socket: BorrowedFd<'_>,
+    segments: impl IntoIterator<Item = Segment<'a>>,
+) -> Result<usize, StoreError> {
+    let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MAX_SEGMENTS];
+    let mut filled = 0;
+    for (vector, segment) in vectors.iter_mut().zip(segments) {
+        let (base, len) = match segment {
+            Segment::Bytes(bytes) => (bytes.as_ptr(), bytes.len()),
+            Segment::Mapped { file, range } => file.address_of(&range).ok_or(StoreError::Changed)?,
+        };
+        *vector = libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len };
+        filled += 1;
+    }
+    // SAFETY: msghdr is plain data for which all zeroes means "nothing there".
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = vectors.as_mut_ptr();
+    message.msg_iovlen = filled;
+    // SAFETY: `message` points at `filled` vectors on this stack; each spans bytes borrowed for the call or a range of
+    // a map that its `OpenFile` keeps alive. The kernel only reads them, and answers EFAULT where a page is gone.
+    let sent =
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+    usize::try_from(sent).map_err(|_| match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EFAULT) => StoreError::Changed,
+        error => StoreError::Io(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    use crate::files::FilePath;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        roots: Arc<Roots>,
+        store: Store,
+    }
+
+    fn fixture(contents: &[u8]) -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), contents).unwrap();
+        let roots = Arc::new(Roots::open(&[dir.path().to_owned()]).unwrap());
+        Fixture { dir, store: Store::new(Arc::clone(&roots)), roots }
+    }
+
+    impl Fixture {
+        fn path(&self) -> std::path::PathBuf {
+            self.dir.path().join("file")
+        }
+
+        fn settled(&self) -> SettledFile {
+            let binding = Binding::of(&std::fs::metadata(self.path()).unwrap());
+            let (root, _) = self.roots.iter().next().unwrap();
+            SettledFile { at: FilePath::new(root, "file"), target: Path::new("file").to_owned(), binding }
+        }
+    }
+
+    #[test]
+    fn sends_bytes_and_mapped_ranges_in_one_call() {
+        let fixture = fixture(b"0123456789");
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let segments = [
+            Segment::Bytes(b"head "),
+            Segment::Mapped { file: &open, range: 2..5 },
+            Segment::Bytes(b" tail "),
+            Segment::Mapped { file: &open, range: 9..10 },
+        ];
+        assert_eq!(send(ours.as_fd(), segments).unwrap(), 15);
+        drop(ours);
+        let mut got = Vec::new();
+        theirs.read_to_end(&mut got).unwrap();
+        assert_eq!(got, b"head 234 tail 9");
+    }
+
+    #[test]
+    fn survives_a_file_that_is_truncated_under_its_map() {
+        let fixture = fixture(&vec![7; 256 * 1024]);
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        open.prepare(&(0..256 * 1024)).unwrap();
+        File::options().write(true).open(fixture.path()).unwrap().set_len(10).unwrap();
+
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let gone = [Segment::Mapped { file: &open, range: 128 * 1024..144 * 1024 }];
+        assert!(matches!(send(ours.as_fd(), gone), Err(StoreError::Changed)));
+        assert!(matches!(open.verify(), Err(StoreError::Changed)));
+        assert!(matches!(open.prepare(&(0..256 * 1024)), Err(StoreError::Changed)));
+    }
+
+    #[test]
+    fn refuses_ranges_outside_the_file() {
+        let fixture = fixture(b"0123456789");
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        for range in [5..11, 11..12, u64::MAX - 1..u64::MAX] {
+            let outside = [Segment::Mapped { file: &open, range: range.clone() }];
+            assert!(matches!(send(ours.as_fd(), outside), Err(StoreError::Changed)), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_segments_past_the_maximum_for_the_next_call() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let segments = vec![Segment::Bytes(b"x"); MAX_SEGMENTS + 1];
+        assert_eq!(send(ours.as_fd(), segments).unwrap(), MAX_SEGMENTS);
+    }
+
+    #[test]
+    fn shares_one_map_and_drops_it_with_its_last_user() {
+        let fixture = fixture(b"0123456789");
+        let settled = fixture.settled();
+        let first = fixture.store.open(&settled).unwrap();
+        let second = fixture.store.open(&settled).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        drop(first);
+        assert!(fixture.store.find_open(&settled.binding).is_some());
+        drop(second);
+        assert!(fixture.store.find_open(&settled.binding).is_none());
+    }
+
+    #[test]
+    fn goes_on_serving_an_inode_that_was_replaced_by_rename() {
+        let fixture = fixture(b"0123456789");
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let other = fixture.dir.path().join("other");
+        std::fs::write(&other, b"new").unwrap();
+        std::fs::rename(&other, fixture.path()).unwrap();
+        open.verify().unwrap();
+    }
+
+    #[test]
+    fn notices_a_file_that_is_written_to_in_place() {
+        let fixture = fixture(b"0123456789");
+        let settled = fixture.settled();
+        let open = fixture.store.open(&settled).unwrap();
+        File::options().append(true).open(fixture.path()).unwrap().write_all(b"x").unwrap();
+        assert!(matches!(open.verify(), Err(StoreError::Changed)));
+        drop(open);
+        assert!(matches!(fixture.store.open(&settled), Err(StoreError::Changed)));
+    }
+
+    #[test]
+    fn warms_whole_parts_and_no_more() {
+        let size = 2 * Record::PART + 10;
+        let record = Record::new(size, Instant::now());
+        let block = Record::PART + 5..Record::PART + 6;
+        assert!(!record.is_warm(&block));
+        let whole = record.widen(&block);
+        assert_eq!(whole, Record::PART..2 * Record::PART);
+        record.mark_warm(&whole);
+        assert!(record.is_warm(&block));
+        assert!(!record.is_warm(&(0..1)));
+        assert!(!record.is_warm(&(2 * Record::PART - 1..2 * Record::PART + 1)));
+        assert_eq!(record.widen(&(size - 1..size)), 2 * Record::PART..size);
+    }
+}
