@@ -1,0 +1,276 @@
+//! Who is in which swarm, and what an announce is answered. No I/O: addresses, times and chance are arguments, and
+//! whether an info hash may be tracked at all is the caller's to know.
+
+mod interval;
+mod selection;
+mod swarm;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use distributor_proto::{AnnounceEvent, AnnounceRequest, InfoHash, PeerAddr, ScrapeStats, canonical};
+use rand::Rng;
+
+use self::swarm::{Peer, Swarm};
+
+/// How many peers an answer holds when the asker doesn't say; what most clients ask for themselves.
+const DEFAULT_NUMWANT: usize = 50;
+/// How many peers an answer holds at the most: what the hungriest client asks for, and still a small packet.
+const MAX_NUMWANT: usize = 200;
+/// How many peers are remembered in all swarms together; a newcomer past that is answered but not remembered.
+const MAX_PEERS: usize = 1_000_000;
+
+/// All swarms.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    swarms: Mutex<Swarms>,
+}
+
+#[derive(Debug, Default)]
+struct Swarms {
+    by_info_hash: HashMap<InfoHash, Swarm>,
+    peers: usize,
+}
+
+/// What an announce is answered, as far as the tracker knows: the origin isn't among the peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) interval: Duration,
+    pub(crate) min_interval: Duration,
+    pub(crate) complete: u32,
+    pub(crate) incomplete: u32,
+    pub(crate) peers: Vec<PeerAddr>,
+    /// How many peers the asker wanted, within bounds.
+    pub(crate) numwant: usize,
+}
+
+impl Tracker {
+    fn swarms(&self) -> MutexGuard<'_, Swarms> {
+        self.swarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an announce that came from `ip`, and answers it. The caller has made sure that the info hash is
+    /// one that it serves.
+    pub(crate) fn announce(
+        &self,
+        request: &AnnounceRequest,
+        ip: IpAddr,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Answer {
+        let addr = canonical(SocketAddr::new(ip, request.port));
+        let stopped = request.event == AnnounceEvent::Stopped;
+        let wanted = request.numwant.map_or(DEFAULT_NUMWANT, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let numwant = if stopped { 0 } else { wanted.min(MAX_NUMWANT) };
+
+        let mut swarms = self.swarms();
+        let Swarms { by_info_hash, peers } = &mut *swarms;
+        let swarm = by_info_hash.entry(request.info_hash).or_insert_with(|| Swarm::new(now));
+        let before = swarm.len();
+        let (interval, min_interval) = interval::draw(now.saturating_duration_since(swarm.born()), rng);
+        if request.event == AnnounceEvent::Completed {
+            swarm.count_download(addr);
+        }
+        if stopped {
+            swarm.remove(addr);
+        } else if addr.port() != 0 && (swarm.contains(addr) || *peers < MAX_PEERS) {
+            // Port 0 is what a client says that can't be dialled: it is answered, but nobody is sent to it.
+            let expires = now + interval::expiry(interval);
+            swarm.insert(addr, Peer { id: request.peer_id, expires }, request.is_seed());
+        }
+        *peers = (*peers + swarm.len()).saturating_sub(before);
+
+        let chosen = selection::choose(swarm, addr, request.is_seed(), numwant, now, rng);
+        let (complete, incomplete) = swarm.counts();
+        if swarm.is_empty() && swarm.downloads() == 0 {
+            by_info_hash.remove(&request.info_hash);
+        }
+        Answer { interval, min_interval, complete, incomplete, peers: chosen, numwant }
+    }
+
+    /// How a swarm stands; all zero for one that nobody has joined.
+    pub(crate) fn scrape(&self, info_hash: &InfoHash) -> ScrapeStats {
+        self.swarms().by_info_hash.get(info_hash).map_or_else(ScrapeStats::default, |swarm| {
+            let (complete, incomplete) = swarm.counts();
+            ScrapeStats { complete, downloaded: swarm.downloads(), incomplete }
+        })
+    }
+
+    /// Drops a swarm whose file is no longer served.
+    pub(crate) fn forget(&self, info_hash: &InfoHash) {
+        let mut swarms = self.swarms();
+        if let Some(swarm) = swarms.by_info_hash.remove(info_hash) {
+            swarms.peers = swarms.peers.saturating_sub(swarm.len());
+        }
+    }
+
+    /// Drops the peers that have not announced for too long. Takes time for each peer; meant for once a minute.
+    pub(crate) fn expire(&self, now: Instant) {
+        let mut swarms = self.swarms();
+        swarms.by_info_hash.retain(|_, swarm| {
+            swarm.expire(now);
+            !swarm.is_empty() || swarm.downloads() > 0
+        });
+        swarms.peers = swarms.by_info_hash.values().map(Swarm::len).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributor_proto::{PeerFormat, PeerId};
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    const HASH: InfoHash = InfoHash::new([7; 20]);
+
+    struct Room {
+        tracker: Tracker,
+        now: Instant,
+        rng: SmallRng,
+    }
+
+    impl Room {
+        fn new() -> Self {
+            Self { tracker: Tracker::default(), now: Instant::now(), rng: SmallRng::seed_from_u64(1) }
+        }
+
+        fn announce(&mut self, host: u8, left: u64, event: AnnounceEvent) -> Answer {
+            self.announce_for(host, 6881, left, event, None)
+        }
+
+        fn announce_for(
+            &mut self,
+            host: u8,
+            port: u16,
+            left: u64,
+            event: AnnounceEvent,
+            numwant: Option<u32>,
+        ) -> Answer {
+            let request = AnnounceRequest {
+                info_hash: HASH,
+                peer_id: PeerId::new([host; 20]),
+                port,
+                uploaded: 0,
+                downloaded: 0,
+                left: Some(left),
+                event,
+                numwant,
+                key: None,
+                format: PeerFormat::Compact,
+            };
+            self.tracker.announce(&request, IpAddr::from([10, 0, 0, host]), self.now, &mut self.rng)
+        }
+    }
+
+    fn hosts(answer: &Answer) -> Vec<u8> {
+        let mut hosts: Vec<u8> = answer
+            .peers
+            .iter()
+            .map(|peer| match peer.addr.ip() {
+                IpAddr::V4(ip) => ip.octets()[3],
+                IpAddr::V6(_) => panic!("a v6 peer in a v4 swarm"),
+            })
+            .collect();
+        hosts.sort_unstable();
+        hosts
+    }
+
+    #[test]
+    fn gives_a_downloader_everyone_but_itself() {
+        let mut room = Room::new();
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Started)), []);
+        assert_eq!(hosts(&room.announce(2, 0, AnnounceEvent::Started)), [1]);
+        let answer = room.announce(3, 10, AnnounceEvent::Started);
+        assert_eq!(hosts(&answer), [1, 2]);
+        assert_eq!((answer.complete, answer.incomplete), (1, 2));
+    }
+
+    #[test]
+    fn gives_a_seeder_no_seeders() {
+        let mut room = Room::new();
+        room.announce(1, 10, AnnounceEvent::Started);
+        room.announce(2, 0, AnnounceEvent::Started);
+        assert_eq!(hosts(&room.announce(3, 0, AnnounceEvent::Started)), [1]);
+    }
+
+    #[test]
+    fn moves_a_peer_that_completed_and_counts_its_download_once() {
+        let mut room = Room::new();
+        room.announce(1, 10, AnnounceEvent::Started);
+        room.announce(1, 0, AnnounceEvent::Completed);
+        let answer = room.announce(1, 0, AnnounceEvent::Completed);
+        assert_eq!((answer.complete, answer.incomplete), (1, 0));
+        let stats = room.tracker.scrape(&HASH);
+        assert_eq!((stats.complete, stats.downloaded, stats.incomplete), (1, 1, 0));
+    }
+
+    #[test]
+    fn forgets_a_peer_that_stops_and_gives_it_nobody() {
+        let mut room = Room::new();
+        room.announce(1, 10, AnnounceEvent::Started);
+        room.announce(2, 10, AnnounceEvent::Started);
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Stopped)), []);
+        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), []);
+        room.announce(2, 10, AnnounceEvent::Stopped);
+        assert!(room.tracker.swarms().by_info_hash.is_empty());
+        assert_eq!(room.tracker.swarms().peers, 0);
+    }
+
+    #[test]
+    fn knows_peers_by_address_and_port() {
+        let mut room = Room::new();
+        room.announce_for(1, 6881, 10, AnnounceEvent::Started, None);
+        room.announce_for(1, 6882, 10, AnnounceEvent::Started, None);
+        let answer = room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, None);
+        assert_eq!(hosts(&answer), [1]);
+        assert_eq!(answer.incomplete, 2);
+    }
+
+    #[test]
+    fn answers_but_never_names_a_peer_without_a_port() {
+        let mut room = Room::new();
+        room.announce(1, 10, AnnounceEvent::Started);
+        assert_eq!(hosts(&room.announce_for(2, 0, 10, AnnounceEvent::Started, None)), [1]);
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Periodic)), []);
+    }
+
+    #[test]
+    fn holds_numwant_within_its_bounds() {
+        let mut room = Room::new();
+        for host in 0..=255 {
+            room.announce(host, 10, AnnounceEvent::Started);
+        }
+        let mut ask = |numwant| room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, numwant).peers.len();
+        assert_eq!(ask(None), DEFAULT_NUMWANT);
+        assert_eq!(ask(Some(0)), 0);
+        assert_eq!(ask(Some(3)), 3);
+        assert_eq!(ask(Some(u32::MAX)), MAX_NUMWANT);
+    }
+
+    #[test]
+    fn expires_peers_that_fell_silent() {
+        let mut room = Room::new();
+        let answer = room.announce(1, 10, AnnounceEvent::Started);
+        room.now += interval::expiry(answer.interval);
+        room.announce(2, 10, AnnounceEvent::Started);
+        room.now += Duration::from_secs(1);
+        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [], "not even before the sweep");
+        room.tracker.expire(room.now);
+        assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
+        room.tracker.forget(&HASH);
+        assert_eq!(room.tracker.swarms().peers, 0);
+    }
+
+    #[test]
+    fn remembers_no_more_peers_than_its_bound() {
+        let mut room = Room::new();
+        room.tracker.swarms().peers = MAX_PEERS - 1;
+        room.announce(1, 10, AnnounceEvent::Started);
+        room.announce(2, 10, AnnounceEvent::Started);
+        assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
+        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [1], "but it is answered");
+    }
+}
