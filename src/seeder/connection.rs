@@ -1,0 +1,269 @@
+//! One connection: drives a session over a socket. Gives it what arrives, the time and the choker's decisions; sends
+//! what it says, blocks straight from the file. Never waits for a disk itself.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributor_proto::{Event, InfoHash, Input, Output, Session, SessionError};
+use tokio::io::{Interest, Ready};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::trace;
+
+use super::Shared;
+use super::outgoing::Outgoing;
+use super::slots::Seat;
+use crate::catalog::Torrent;
+use crate::store::{self, OpenFile, StoreError};
+
+/// How much is read from a socket at a time. Peers send little to a seeder: this is a hundred requests and more.
+const READ_LEN: usize = 16 * 1024;
+
+thread_local! {
+    /// Where a worker reads into, whichever connection it serves: an idle connection keeps no buffer of its own.
+    static SCRATCH: RefCell<[u8; READ_LEN]> = const { RefCell::new([0; READ_LEN]) };
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    #[error("the peer left")]
+    Finished,
+    #[error("the peer has everything")]
+    BothSeeds,
+    #[error("shutting down")]
+    Shutdown,
+    #[error("no file with the info hash {0} is served")]
+    Unknown(InfoHash),
+    #[error("the file with the info hash {0} is no longer served")]
+    Revoked(InfoHash),
+    #[error("{0}")]
+    Store(StoreError, InfoHash),
+    #[error("{0}")]
+    Protocol(#[from] SessionError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves one peer until either side has had enough.
+pub(super) async fn drive(stream: TcpStream, shared: &Shared) -> Closed {
+    // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
+    if let Err(error) = stream.set_nodelay(true) {
+        return error.into();
+    }
+    let mut connection = Connection {
+        stream,
+        shared,
+        session: Session::accept(Instant::now(), shared.session),
+        seat: shared.slots.take_seat(),
+        torrent: None,
+        revoked: CancellationToken::new(),
+        file: None,
+        disk_work: None,
+        outgoing: Outgoing::default(),
+        peer_may_send: true,
+    };
+    match connection.run().await {
+        Ok(never) => match never {},
+        Err(closed) => closed,
+    }
+}
+
+struct Connection<'a> {
+    stream: TcpStream,
+    shared: &'a Shared,
+    session: Session,
+    seat: Seat,
+    /// Once the peer has said what it wants.
+    torrent: Option<Arc<Torrent>>,
+    /// The torrent's; of no meaning before.
+    revoked: CancellationToken,
+    /// Opened when the first block is asked for.
+    file: Option<Arc<OpenFile>>,
+    /// Opens the file or makes a range of it ready, on the blocking pool.
+    disk_work: Option<DiskWork>,
+    outgoing: Outgoing,
+    /// Until the other side has closed its half.
+    peer_may_send: bool,
+}
+
+type DiskWork = JoinHandle<Result<Arc<OpenFile>, StoreError>>;
+
+impl Connection<'_> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, Closed> {
+        let timer = tokio::time::sleep_until(Instant::now().into());
+        tokio::pin!(timer);
+        loop {
+            let deadline = self.drain_session()?;
+            // A timer that fires early is harmless, so it isn't moved each time that the deadline recedes.
+            if timer.is_elapsed() || deadline < timer.deadline().into_std() {
+                timer.as_mut().reset(deadline.into());
+            }
+            self.start_disk_work();
+            let interest = self.interest();
+            tokio::select! {
+                biased;
+                () = self.shared.shutdown.cancelled() => return Err(Closed::Shutdown),
+                () = self.revoked.cancelled() => return Err(self.closed_because_revoked()),
+                unchoked = self.seat.decided() => {
+                    self.input(if unchoked { Input::Unchoke } else { Input::Choke })?;
+                }
+                done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
+                ready = ready(&self.stream, interest) => {
+                    let ready = ready?;
+                    if ready.is_readable() || ready.is_read_closed() {
+                        self.receive()?;
+                    }
+                    if ready.is_writable() {
+                        self.send()?;
+                    }
+                }
+                () = &mut timer => self.input(Input::Timeout)?,
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Result<(), Closed> {
+        Ok(self.session.handle_input(Instant::now(), input)?)
+    }
+
+    /// Does what the session says, until it has nothing more to say before the returned time.
+    fn drain_session(&mut self) -> Result<Instant, Closed> {
+        loop {
+            match self.session.poll_output() {
+                Output::Event(event) => self.on_event(event)?,
+                Output::Transmit(transmit) => {
+                    self.outgoing.push(transmit);
+                    if self.outgoing.is_full() {
+                        self.input(Input::Blocked)?;
+                    }
+                }
+                Output::Timeout(deadline) => return Ok(deadline),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), Closed> {
+        trace!(?event);
+        match event {
+            Event::InfoHash(info_hash) => {
+                let torrent =
+                    self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
+                self.input(Input::Accept { geometry: torrent.geometry() })?;
+                self.revoked = torrent.revoked().clone();
+                self.torrent = Some(torrent);
+            }
+            Event::PeerId(_) => {}
+            Event::Interested => self.seat.set_interested(true, Instant::now()),
+            Event::NotInterested => self.seat.set_interested(false, Instant::now()),
+            Event::Complete => return Err(Closed::BothSeeds),
+            Event::Finished => return Err(Closed::Finished),
+        }
+        Ok(())
+    }
+
+    /// What there is to wait for on the socket. Nothing is read while the session could not take more; TCP then
+    /// holds the peer back.
+    fn interest(&self) -> Option<Interest> {
+        let read = (self.peer_may_send && self.session.wants_input()).then_some(Interest::READABLE);
+        let write = self.outgoing.can_send(self.file.as_deref()).then_some(Interest::WRITABLE);
+        match (read, write) {
+            (Some(read), Some(write)) => Some(read | write),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Closed> {
+        SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
+            Ok(0) => {
+                self.peer_may_send = false;
+                Ok(self.session.handle_input(Instant::now(), Input::Eof)?)
+            }
+            Ok(read) => {
+                let received = scratch.get(..read).unwrap_or_default();
+                Ok(self.session.handle_input(Instant::now(), Input::Received(received))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// One vectored write of all that is ready.
+    fn send(&mut self) -> Result<(), Closed> {
+        let file = self.file.as_deref();
+        let mut unreadable = None;
+        let sent = self.stream.try_io(Interest::WRITABLE, || {
+            store::send(self.stream.as_fd(), self.outgoing.segments(file)).or_else(|error| match error {
+                StoreError::Io(error) => Err(error),
+                StoreError::Changed => {
+                    unreadable = Some(StoreError::Changed);
+                    Ok(0)
+                }
+            })
+        });
+        if let Some(error) = unreadable {
+            return Err(self.closed_because_unreadable(error));
+        }
+        match sent {
+            Ok(sent) => {
+                self.outgoing.advance(sent);
+                self.input(Input::Writable)?;
+                if self.outgoing.is_full() {
+                    self.input(Input::Blocked)?;
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.input(Input::Blocked),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the first range that isn't ready made so, unless that is under way.
+    fn start_disk_work(&mut self) {
+        let (None, Some(torrent)) = (&self.disk_work, &self.torrent) else { return };
+        let Some(range) = self.outgoing.first_unready(self.file.as_deref()) else { return };
+        let store = Arc::clone(&self.shared.store);
+        let torrent = Arc::clone(torrent);
+        let file = self.file.clone();
+        self.disk_work = Some(tokio::task::spawn_blocking(move || {
+            let file = match file {
+                Some(file) => file,
+                None => store.open(torrent.file())?,
+            };
+            file.prepare(&range)?;
+            Ok(file)
+        }));
+    }
+
+    fn finish_disk_work(&mut self, done: Result<Arc<OpenFile>, StoreError>) -> Result<(), Closed> {
+        self.file = Some(done.map_err(|error| self.closed_because_unreadable(error))?);
+        Ok(())
+    }
+
+    fn closed_because_unreadable(&self, error: StoreError) -> Closed {
+        self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Store(error, torrent.info_hash()))
+    }
+
+    fn closed_because_revoked(&self) -> Closed {
+        self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Revoked(torrent.info_hash()))
+    }
+}
+
+async fn disk_work_done(work: &mut Option<DiskWork>) -> Result<Arc<OpenFile>, StoreError> {
+    let Some(running) = work else { return pending().await };
+    let done = running.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+    *work = None;
+    done
+}
+
+async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<Ready> {
+    match interest {
+        Some(interest) => stream.ready(interest).await,
+        None => pending().await,
+    }
+}
