@@ -1,0 +1,52 @@
+//! Requests that get no torrent: a status and one sentence that says why.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+use distributor_proto::QueryError;
+
+use crate::catalog::PathError;
+
+/// When to ask again for a file that isn't ready. Long enough not to be a burden, short beside the hashing of anything
+/// that wasn't done within the time that a request waits.
+const RETRY: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(
+        "there is no such page; ask for /serve?PATH or /serve_last_updated, or announce to /announce and /scrape"
+    )]
+    NoSuchPage,
+    #[error("{0}")]
+    BadQuery(#[from] QueryError),
+    #[error("{0}")]
+    BadPath(#[from] PathError),
+    #[error("no file {name:?} is served here")]
+    NoSuchFile { name: String },
+    #[error("no file is served here yet")]
+    NoFiles,
+    #[error("the file is still being written or hashed; ask again later")]
+    NotReady,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadQuery(_) | Self::BadPath(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
+            Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        if matches!(self, Self::NotReady) {
+            response.headers_mut().insert(RETRY_AFTER, RETRY.as_secs().into());
+        }
+        response
+    }
+}

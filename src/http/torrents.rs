@@ -1,0 +1,261 @@
+//! `/serve` and `/serve_last_updated`: finds the file that is meant, waits for it if it isn't ready, and answers with
+//! its torrent.
+
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LOCATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, VARY,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use distributor_proto::{encode_torrent, percent_decode, percent_encode};
+use headers::{ETag, HeaderMapExt, IfModifiedSince, IfNoneMatch, LastModified};
+use sha1::{Digest, Sha1};
+
+use super::refusal::Refusal;
+use super::{Ends, Http};
+use crate::catalog::{Lookup, RequestedPath, Torrent};
+
+/// The torrent of the file that the query names.
+pub(super) async fn serve(
+    State(http): State<Arc<Http>>,
+    Extension(ends): Extension<Ends>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let requested = requested_path(&uri)?;
+    let torrent = http.wait_for(Wanted::File(&requested)).await?;
+    http.respond(&torrent, ends, &headers)
+}
+
+/// The torrent of the file modified last, everywhere or below the directory that the query names.
+pub(super) async fn serve_last_updated(
+    State(http): State<Arc<Http>>,
+    Extension(ends): Extension<Ends>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let scope = match uri.query() {
+        None | Some("") => None,
+        Some(_) => Some(requested_path(&uri)?),
+    };
+    let torrent = http.wait_for(Wanted::Latest(scope.as_ref())).await?;
+    http.respond(&torrent, ends, &headers)
+}
+
+/// The whole query is the path: neither `&` nor `=` nor `+` means anything in it.
+fn requested_path(uri: &Uri) -> Result<RequestedPath, Refusal> {
+    Ok(RequestedPath::new(&percent_decode(uri.query().unwrap_or_default().as_bytes())?)?)
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted<'a> {
+    File(&'a RequestedPath),
+    Latest(Option<&'a RequestedPath>),
+}
+
+impl Wanted<'_> {
+    fn refusal(self) -> Refusal {
+        let named = |path: &RequestedPath| Refusal::NoSuchFile { name: path.as_path().display().to_string() };
+        match self {
+            Self::File(path) => named(path),
+            Self::Latest(Some(path)) => named(path),
+            Self::Latest(None) => Refusal::NoFiles,
+        }
+    }
+}
+
+impl Http {
+    async fn wait_for(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
+        tokio::time::timeout(self.config.wait, self.find(wanted)).await.unwrap_or(Err(Refusal::NotReady))
+    }
+
+    /// Finds a torrent whose file is, at this moment, what the torrent says. Events of the directory may be on their
+    /// way still, so a name that isn't known, and a file that isn't as it was, are looked at on the disk.
+    async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
+        let mut looked = false;
+        let mut doubted: Option<Arc<Torrent>> = None;
+        loop {
+            match self.look_up(wanted) {
+                Lookup::Ready(torrent) => {
+                    if self.is_current(&torrent).await {
+                        return Ok(torrent);
+                    }
+                    if doubted.as_ref().is_some_and(|doubted| Arc::ptr_eq(doubted, &torrent)) {
+                        return Err(Refusal::NotReady);
+                    }
+                    self.ingest.look(torrent.file().at.clone()).await;
+                    doubted = Some(torrent);
+                }
+                Lookup::Pending(over) => over.cancelled().await,
+                Lookup::Unknown if !self.catalog.scanned().is_cancelled() => {
+                    self.catalog.scanned().cancelled().await;
+                }
+                Lookup::Unknown if !looked => {
+                    looked = true;
+                    if let Wanted::File(path) = wanted {
+                        for place in self.catalog.places(path) {
+                            self.ingest.look(place).await;
+                        }
+                    }
+                }
+                Lookup::Unknown => return Err(wanted.refusal()),
+            }
+        }
+    }
+
+    fn look_up(&self, wanted: Wanted<'_>) -> Lookup {
+        match wanted {
+            Wanted::File(path) => self.catalog.find(path),
+            Wanted::Latest(scope) => self.catalog.latest(scope),
+        }
+    }
+
+    async fn is_current(&self, torrent: &Arc<Torrent>) -> bool {
+        let (roots, torrent) = (Arc::clone(&self.roots), Arc::clone(torrent));
+        let file_is_as_bound = move || {
+            let file = torrent.file();
+            roots.get(file.at.root).is_as_bound(file)
+        };
+        tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
+    }
+
+    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Result<Response, Refusal> {
+        let announce_url = match &self.config.announce_url {
+            Some(url) => url.as_str().to_owned(),
+            None => announce_url(asked, ends),
+        };
+        let body = Bytes::from(encode_torrent(&announce_url, torrent.info()));
+        let etag = etag_of(&body);
+        let modified = torrent.file().binding.mtime().to_system_time();
+
+        let mut answer = HeaderMap::new();
+        answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-bittorrent"));
+        // A cache may keep it but has to ask whether it is still the newest; it is another one for another `Host`.
+        answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        answer.insert(VARY, HeaderValue::from_static("host"));
+        insert_text(
+            &mut answer,
+            CONTENT_LOCATION,
+            &content_location(&self.catalog.exact_name(&torrent.file().at)),
+        );
+        insert_text(&mut answer, CONTENT_DISPOSITION, &content_disposition(torrent.file().name()));
+        answer.typed_insert(LastModified::from(modified));
+        if let Some(etag) = etag.clone() {
+            answer.typed_insert(etag);
+        }
+        // RFC 9110, 13.2.2: the date counts only where no tag is given.
+        let unchanged = match (asked.typed_get::<IfNoneMatch>(), asked.typed_get::<IfModifiedSince>()) {
+            (Some(tags), _) => etag.is_some_and(|etag| !tags.precondition_passes(&etag)),
+            (None, Some(date)) => !date.is_modified(modified),
+            (None, None) => false,
+        };
+        if unchanged {
+            Ok((StatusCode::NOT_MODIFIED, answer).into_response())
+        } else {
+            Ok((answer, body).into_response())
+        }
+    }
+}
+
+/// Values made of percent-encoded or quoted ASCII always fit; one that didn't would be left out.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// Where the asker finds the tracker: under the name that it used for this host, or, when it gave none (ctorrent with an
+/// address), at the address that it connected to.
+fn announce_url(asked: &HeaderMap, ends: Ends) -> String {
+    let host = asked.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    match host.filter(|host| !host.host().is_empty() && !host.as_str().contains('@')) {
+        Some(host) => format!("http://{host}/announce"),
+        None => format!("http://{}/announce", ends.local),
+    }
+}
+
+/// A tag that differs whenever the bytes do.
+fn etag_of(body: &[u8]) -> Option<ETag> {
+    let mut tag = String::with_capacity(42);
+    tag.push('"');
+    for byte in Sha1::digest(body) {
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag.parse().ok()
+}
+
+fn content_location(name: &Path) -> String {
+    format!("/serve?{}", percent_encode(name.as_os_str().as_bytes()))
+}
+
+/// RFC 6266: a quoted ASCII name for everyone, and the exact one (RFC 8187) for those who can read that. Bytes that
+/// aren't UTF-8 have no place in the latter.
+fn content_disposition(name: &[u8]) -> String {
+    let plain: String = name
+        .iter()
+        .map(|byte| match byte {
+            b' '..=b'~' if !matches!(byte, b'"' | b'\\' | b'%' | b'/') => char::from(*byte),
+            _ => '_',
+        })
+        .collect();
+    let mut header = format!("attachment; filename=\"{plain}.torrent\"");
+    if plain.as_bytes() != name && std::str::from_utf8(name).is_ok() {
+        let _ = write!(header, "; filename*=UTF-8''{}.torrent", percent_encode(name));
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(local: &str) -> Ends {
+        Ends { local: local.parse().unwrap(), remote: "10.0.0.9:5000".parse().unwrap() }
+    }
+
+    fn url(host: Option<&[u8]>, local: &str) -> String {
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.insert(HOST, HeaderValue::from_bytes(host).unwrap());
+        }
+        announce_url(&headers, ends(local))
+    }
+
+    #[test]
+    fn makes_the_announce_url_from_host_or_else_from_the_connection() {
+        assert_eq!(url(Some(b"origin:6969"), "10.0.0.1:6969"), "http://origin:6969/announce");
+        assert_eq!(url(Some(b"[2001:db8::1]:80"), "10.0.0.1:6969"), "http://[2001:db8::1]:80/announce");
+        assert_eq!(url(None, "10.0.0.1:6969"), "http://10.0.0.1:6969/announce");
+        assert_eq!(url(None, "[2001:db8::1]:6969"), "http://[2001:db8::1]:6969/announce");
+        for nonsense in [&b""[..], b"user@origin", b"a b", b"a/b", b"\xff"] {
+            assert_eq!(url(Some(nonsense), "10.0.0.1:6969"), "http://10.0.0.1:6969/announce");
+        }
+    }
+
+    #[test]
+    fn names_files_so_that_every_client_can_read_it() {
+        assert_eq!(content_disposition(b"a b.iso"), "attachment; filename=\"a b.iso.torrent\"");
+        assert_eq!(
+            content_disposition("ü\"%.iso".as_bytes()),
+            "attachment; filename=\"____.iso.torrent\"; filename*=UTF-8''%C3%BC%22%25.iso.torrent"
+        );
+        assert_eq!(content_disposition(b"\xff\n"), "attachment; filename=\"__.torrent\"");
+    }
+
+    #[test]
+    fn takes_the_whole_query_for_the_path() {
+        let path = |uri: &str| requested_path(&uri.parse().unwrap()).unwrap().as_path().to_owned();
+        assert_eq!(path("/serve?a+b&c=d"), Path::new("a+b&c=d"));
+        assert_eq!(path("/serve?sub/%2525"), Path::new("sub/%25"));
+    }
+}
