@@ -1,0 +1,321 @@
+//! Settings as the program uses them, one group a room: already parsed, with their defaults. Where they come from
+//! (flags, an embedding program) is not known here.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where HTTP listens when no port is named.
+pub const DEFAULT_HTTP_PORT: u16 = 6969;
+/// Where peers are listened for when no port is named.
+pub const DEFAULT_PEERS_PORT: u16 = 6881;
+
+/// All settings of a [`Server`](crate::Server).
+///
+/// ```
+/// use distributor::Config;
+///
+/// let mut config = Config::new(["/srv/images"]);
+/// config.http.listen = "127.0.0.1:0".parse()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The directories whose files are offered, with everything below them.
+    pub directories: Vec<PathBuf>,
+    /// What torrents say.
+    pub torrents: TorrentsConfig,
+    /// The HTTP side: torrents and the tracker.
+    pub http: HttpConfig,
+    /// The peer side: uploading pieces.
+    pub seeder: SeederConfig,
+}
+
+impl Config {
+    /// The defaults for these directories.
+    pub fn new<P: Into<PathBuf>>(directories: impl IntoIterator<Item = P>) -> Self {
+        Self {
+            directories: directories.into_iter().map(Into::into).collect(),
+            torrents: TorrentsConfig::default(),
+            http: HttpConfig::default(),
+            seeder: SeederConfig::default(),
+        }
+    }
+}
+
+/// Settings of what torrents say.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TorrentsConfig {
+    /// Whether they carry the `private` flag (BEP 27), which is part of the info hash. It keeps clients from telling
+    /// the public DHT of internal files, and from meeting behind the tracker's back; true by default.
+    pub private: bool,
+}
+
+impl Default for TorrentsConfig {
+    fn default() -> Self {
+        Self { private: true }
+    }
+}
+
+/// Settings of the HTTP side.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpConfig {
+    /// Where to listen; port 6969 on all addresses by default.
+    pub listen: ListenAddr,
+    /// The tracker address written into torrents. By default it is made from each request's `Host`, or, where there
+    /// is none, from the address that the connection came in on.
+    pub announce_url: Option<AnnounceUrl>,
+    /// How long a request for a file that isn't hashed yet may wait; 300 s by default.
+    pub wait: Duration,
+    /// How many connections are held at a time; a further one waits to be accepted.
+    pub max_connections: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: ListenAddr::all(DEFAULT_HTTP_PORT),
+            announce_url: None,
+            wait: Duration::from_secs(300),
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// Settings of the peer side.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SeederConfig {
+    /// Where to listen; port 6881 on all addresses by default.
+    pub listen: ListenAddr,
+    /// How many peers are uploaded to at a time.
+    pub upload_slots: UploadSlots,
+    /// How many connections are held at a time; a further one waits to be accepted.
+    pub max_connections: usize,
+    /// The addresses at which peers reach this host, where they are not those that it listens on: behind a reverse
+    /// proxy or address translation. The first of the asker's family is named to it.
+    pub advertise: Vec<AdvertisedAddr>,
+}
+
+impl Default for SeederConfig {
+    fn default() -> Self {
+        Self {
+            listen: ListenAddr::all(DEFAULT_PEERS_PORT),
+            upload_slots: UploadSlots::default(),
+            max_connections: 16_384,
+            advertise: Vec::new(),
+        }
+    }
+}
+
+/// Where to listen: `IP:PORT`, `[V6]:PORT`, a bare `IP` (with the default port), or a bare `PORT` (on all addresses,
+/// v4 and v6). Port 0 lets the system choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddr {
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl ListenAddr {
+    /// This port on all addresses, v4 and v6.
+    pub const fn all(port: u16) -> Self {
+        Self { ip: None, port: Some(port) }
+    }
+
+    /// The one address that was named, if one was.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    pub(crate) fn port_or(&self, default: u16) -> u16 {
+        self.port.unwrap_or(default)
+    }
+
+    /// What to say of it in a message.
+    pub(crate) fn with_default_port(self, default: u16) -> SocketAddr {
+        SocketAddr::new(self.ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.port_or(default))
+    }
+}
+
+impl From<SocketAddr> for ListenAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self { ip: Some(addr.ip()), port: Some(addr.port()) }
+    }
+}
+
+/// What was given can't be read as an address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not an address; write IP:PORT, [V6]:PORT, an IP or a port")]
+pub struct AddrError(String);
+
+impl FromStr for ListenAddr {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        if let Ok(port) = text.parse() {
+            return Ok(Self::all(port));
+        }
+        let (ip, port) = parse_ip_and_port(text)?;
+        Ok(Self { ip: Some(ip), port })
+    }
+}
+
+/// `IP` or `IP:PORT` at which peers reach this host; without a port it is the one that it listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertisedAddr {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+impl FromStr for AdvertisedAddr {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        let (ip, port) = parse_ip_and_port(text)?;
+        // Nobody can dial the wildcard address or port 0.
+        if ip.is_unspecified() || port == Some(0) {
+            return Err(AddrError(text.to_owned()));
+        }
+        Ok(Self { ip, port })
+    }
+}
+
+fn parse_ip_and_port(text: &str) -> Result<(IpAddr, Option<u16>), AddrError> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Ok((addr.ip(), Some(addr.port())));
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map(|ip| (ip, None)).map_err(|_| AddrError(text.to_owned()))
+}
+
+/// A tracker address that is written into torrents as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceUrl(String);
+
+impl AnnounceUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What was given can't be a tracker's address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a tracker address; write something like http://origin.example:6969/announce")]
+pub struct AnnounceUrlError(String);
+
+impl FromStr for AnnounceUrl {
+    type Err = AnnounceUrlError;
+
+    fn from_str(text: &str) -> Result<Self, AnnounceUrlError> {
+        let uri: Option<hyper::Uri> = text.parse().ok();
+        match uri.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
+            Some((Some("http" | "https"), Some(host))) if !host.is_empty() => Ok(Self(text.to_owned())),
+            _ => Err(AnnounceUrlError(text.to_owned())),
+        }
+    }
+}
+
+/// How many peers are uploaded to at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadSlots {
+    /// So many; the rest waits for its turn.
+    Limited(NonZeroUsize),
+    /// Everyone who is interested.
+    Unlimited,
+}
+
+impl UploadSlots {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::Limited(slots) => slots.get(),
+            Self::Unlimited => usize::MAX,
+        }
+    }
+}
+
+impl Default for UploadSlots {
+    /// Few enough that each slot's pieces are soon whole and can be passed on, enough to fill a fast link with slow
+    /// peers.
+    fn default() -> Self {
+        const SLOTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+        Self::Limited(SLOTS)
+    }
+}
+
+/// What was given is no number of upload slots.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a number of slots; write a number from 1 up, or \"unlimited\"")]
+pub struct UploadSlotsError(String);
+
+impl FromStr for UploadSlots {
+    type Err = UploadSlotsError;
+
+    fn from_str(text: &str) -> Result<Self, UploadSlotsError> {
+        match text {
+            "unlimited" => Ok(Self::Unlimited),
+            _ => text.parse().map(Self::Limited).map_err(|_| UploadSlotsError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for UploadSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limited(slots) => slots.fmt(f),
+            Self::Unlimited => f.write_str("unlimited"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_way_to_name_a_listening_address() {
+        let parse = |text: &str| text.parse::<ListenAddr>().map(|addr| (addr.ip, addr.port)).ok();
+        let v4 = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(parse("7000"), Some((None, Some(7000))));
+        assert_eq!(parse("0"), Some((None, Some(0))));
+        assert_eq!(parse("10.0.0.1"), Some((v4("10.0.0.1"), None)));
+        assert_eq!(parse("10.0.0.1:7000"), Some((v4("10.0.0.1"), Some(7000))));
+        assert_eq!(parse("::1"), Some((v4("::1"), None)));
+        assert_eq!(parse("[::1]"), Some((v4("::1"), None)));
+        assert_eq!(parse("[::1]:7000"), Some((v4("::1"), Some(7000))));
+        for wrong in ["", "65536", "10.0.0.1:", "10.0.0.1:65536", "origin", "origin:6969", "[::1", "-1"] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_to_advertise_what_nobody_can_dial() {
+        assert!("192.0.2.1".parse::<AdvertisedAddr>().is_ok());
+        assert!("192.0.2.1:7000".parse::<AdvertisedAddr>().is_ok());
+        for wrong in ["0.0.0.0", "[::]:6881", "192.0.2.1:0", "6881"] {
+            assert!(wrong.parse::<AdvertisedAddr>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn takes_only_tracker_addresses_for_announce_urls() {
+        assert!("http://origin:6969/announce".parse::<AnnounceUrl>().is_ok());
+        assert!("https://[2001:db8::1]/announce/secret".parse::<AnnounceUrl>().is_ok());
+        for wrong in ["", "origin", "/announce", "http://", "ftp://origin/announce", "http://a b/announce"] {
+            assert!(wrong.parse::<AnnounceUrl>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn counts_upload_slots_from_one() {
+        assert_eq!("1".parse::<UploadSlots>().unwrap().count(), 1);
+        assert_eq!("unlimited".parse::<UploadSlots>().unwrap(), UploadSlots::Unlimited);
+        assert!("0".parse::<UploadSlots>().is_err());
+        assert!("many".parse::<UploadSlots>().is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
+//!
+//! One process is the HTTP tracker, the server of torrents and a peer-wire seeder; they share the catalog of files
+//! and the piece store. [`Server`] runs it all inside another program, the binary `distributor` from a shell.
+//!
+//! # The floor plan
+//!
+//! ```text
+//!             inotify                         settled files                 torrents
+//!  directory ──────────▶ watcher ──▶ ingest ───────────────▶ hasher ───────▶ catalog ◀──── http   /serve …
+//!                                                                             │    ▲        │      /announce /scrape
+//!                                                                             ▼    │        ▼
+//!  downloaders ◀═══ peer wire ═══▶ seeder ◀──── store (mmap) ◀────────────────┘    └──── tracker
+//! ```
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`cli`] | flags as typed, and the sentences for wrong ones |
+//! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
+//! | `http` | requests and answers, a file a topic |
+//! | `seeder` | peer connections: each drives one `Session` of `distributor-proto`; who gets an upload slot |
+//! | `ingest` | settled files to the hasher to the catalog; what changed or went is withdrawn |
+//! | `catalog` | path and info hash to torrent; the newest file of a directory |
+//! | `hasher` | the pieces of a file to SHA-1 |
+//! | `tracker` | swarms, expiry, and who is told of whom: values in, values out |
+//! | `watcher` | events of the file system to files that hold still |
+//! | `store` | mapped files, and the vectored write that sends from them; the only unsafe code |
+//! | `config` | settings as the program uses them |
+//! | `files` | what a file is: a place below a watched directory, and the state of its inode |
+//! | `distributor-proto` | the wire without sockets |
+//!
+//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` > (`config`,
+//! `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test
+//! holds this.
+//!
+//! # What is promised
+//!
+//! - The same bytes under the same name have the same info hash, on any machine and after any restart.
+//! - A torrent stands for an inode as it was when it was hashed (device, number, size, times). A file that is changed
+//!   in place is withdrawn at once; one that is replaced by rename or deleted is served on to those who have begun.
+//! - No file that is truncated under its map kills the process, and no slow disk holds up other connections: see
+//!   `store`.
+//! - Whatever others control is bounded by a named constant.
+
+mod catalog;
+pub mod cli;
+mod config;
+mod files;
+mod hasher;
+mod http;
+mod ingest;
+mod seeder;
+mod server;
+mod store;
+mod tracker;
+mod watcher;
+
+pub use config::{
+    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
+    HttpConfig, ListenAddr, SeederConfig, TorrentsConfig, UploadSlots, UploadSlotsError,
+};
+pub use files::RootError;
+pub use server::{BindError, Server};
+pub use watcher::WatchError;

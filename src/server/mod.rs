@@ -1,0 +1,178 @@
+//! The composition root: binds the addresses, joins the rooms, runs them until shutdown.
+
+mod listen;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::catalog::Catalog;
+use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
+use crate::files::{RootError, Roots};
+use crate::http::Http;
+use crate::ingest::Ingest;
+use crate::seeder::Seeder;
+use crate::store::Store;
+use crate::tracker::Tracker;
+use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
+
+/// How many events of the directories may be on their way at a time; the watcher waits when there are more.
+const MAX_EVENTS: usize = 1024;
+/// How often silent peers are dropped.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(60);
+/// How long connections may take to end once shutdown was asked for.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// A directory can't be served.
+    #[error(transparent)]
+    Directory(#[from] RootError),
+    /// An address can't be listened on.
+    #[error(
+        "can't listen for {what} on {addr}: {source}; stop the program that has it, or name another address"
+    )]
+    Listen {
+        /// HTTP or peers.
+        what: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directories can't be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+}
+
+/// A server that listens already and serves once it is [run](Self::run).
+///
+/// ```
+/// use distributor::{Config, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let mut config = Config::new([directory]);
+/// config.http.listen = "127.0.0.1:0".parse()?;
+/// config.seeder.listen = "127.0.0.1:0".parse()?;
+///
+/// let server = Server::bind(config).await?;
+/// println!("http://{}/serve_last_updated", server.http_addr());
+///
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let running = tokio::spawn(server.run(async {
+///     let _ = stopped.await;
+/// }));
+/// // … until the embedding program has had enough:
+/// drop(stop);
+/// running.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    roots: Arc<Roots>,
+    http: TcpListener,
+    http_addr: SocketAddr,
+    peers: TcpListener,
+    peers_addr: SocketAddr,
+    watcher: Watcher,
+    watcher_handle: WatcherHandle,
+    events: mpsc::Receiver<WatchEvent>,
+}
+
+impl Server {
+    /// Opens the directories, binds both addresses and begins to watch. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// A directory that isn't there, an address that is taken, a system that lets nobody watch.
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        let roots = Arc::new(Roots::open(&config.directories)?);
+        let (http, http_addr) = listen::listen("HTTP", config.http.listen, DEFAULT_HTTP_PORT)?;
+        let (peers, peers_addr) = listen::listen("peers", config.seeder.listen, DEFAULT_PEERS_PORT)?;
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), sender)?;
+        Ok(Self { config, roots, http, http_addr, peers, peers_addr, watcher, watcher_handle, events })
+    }
+
+    /// Where HTTP is answered.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where peers are accepted.
+    pub fn peers_addr(&self) -> SocketAddr {
+        self.peers_addr
+    }
+
+    /// Serves until `shutdown` is done, then ends what is under way and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let stop = CancellationToken::new();
+        let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
+        let tracker = Arc::new(Tracker::default());
+        let store = Arc::new(Store::new(Arc::clone(&self.roots)));
+
+        let seeder =
+            Seeder::new(&self.config.seeder, Arc::clone(&catalog), Arc::clone(&store), stop.child_token());
+        let (ingest, ingest_handle) = Ingest::new(
+            Arc::clone(&self.roots),
+            self.config.torrents,
+            Arc::clone(&catalog),
+            Arc::clone(&tracker),
+            store,
+            self.watcher_handle,
+        );
+        let http = Http {
+            config: self.config.http,
+            roots: self.roots,
+            catalog,
+            tracker: Arc::clone(&tracker),
+            ingest: ingest_handle,
+            peers_addr: self.peers_addr,
+            advertise: self.config.seeder.advertise,
+        };
+
+        let stopped = stop.child_token();
+        let serving = async {
+            tokio::join!(
+                ingest.run(self.events, stop.child_token()),
+                seeder.run(self.peers),
+                http.run(self.http, stop.child_token()),
+                stopped.run_until_cancelled(expire_peers(&tracker)),
+            )
+        };
+        tokio::pin!(serving);
+        tokio::select! {
+            _ = &mut serving => {}
+            () = shutdown => {
+                info!("shutting down");
+                stop.cancel();
+                let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, serving).await;
+            }
+        }
+        // Its thread may be reading a directory on a disk that hangs.
+        let ended = tokio::task::spawn_blocking(move || drop(self.watcher));
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await;
+    }
+}
+
+async fn expire_peers(tracker: &Tracker) {
+    let mut period = tokio::time::interval(EXPIRY_PERIOD);
+    loop {
+        period.tick().await;
+        tracker.expire(Instant::now());
+    }
+}
