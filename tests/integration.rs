@@ -1,0 +1,19 @@
+//! The program as its users meet it: the built binary, real files, real sockets, and stock BitTorrent clients.
+//!
+//! `tests/run` installs what these tests need and runs them. Those that need an address for each client make network
+//! namespaces, which takes root.
+
+mod support;
+
+mod announce;
+mod architecture;
+mod cli;
+mod clients;
+mod dialects;
+mod in_flight;
+mod library;
+mod names;
+mod serve;
+mod waiting;
+mod watching;
+mod wire;

@@ -1,0 +1,162 @@
+//! The built program as a process: on ports of its own choosing on this machine, or with its defaults on a host of a
+//! test network.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::DEADLINE;
+use super::http::{self, Request, Response, percent_encode};
+use super::net::Host;
+use super::process::{Running, command};
+use super::torrent::Torrent;
+
+/// The program, to be run in whatever way a test needs.
+pub(crate) fn program(host: Option<&Host>) -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_distributor"), host);
+    command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// How it is to be started.
+pub(crate) struct Setup<'a> {
+    directories: Vec<PathBuf>,
+    options: Vec<OsString>,
+    host: Option<&'a Host>,
+}
+
+impl<'a> Setup<'a> {
+    /// One more watched directory.
+    pub(crate) fn and(mut self, directory: impl AsRef<Path>) -> Self {
+        self.directories.push(directory.as_ref().to_owned());
+        self
+    }
+
+    /// An option and its value.
+    pub(crate) fn option(mut self, name: &str, value: &str) -> Self {
+        self.options.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// On a host of a network, with the ports that are the default.
+    pub(crate) fn on(self, host: &'a Host) -> Self {
+        Self { host: Some(host), ..self }
+    }
+
+    /// Starts it and waits until it says that it listens.
+    pub(crate) fn start(self) -> Server {
+        let home = TempDir::new().expect("a temporary directory can be made");
+        let mut command = program(self.host);
+        command.env("HOME", home.path()).arg("serve").args(&self.directories).args(&self.options);
+        for port in ["--http", "--peers"] {
+            // The system chooses, unless the test or the default does.
+            if self.host.is_none() && !self.options.iter().any(|option| option == port) {
+                command.args([port, "0"]);
+            }
+        }
+        let mut process = Running::start("distributor", &mut command, home.path());
+        let line = process.wait_until(DEADLINE, |process| {
+            if let Some(status) = process.exited() {
+                panic!("distributor ended with {status} at its start\n{}", process.story());
+            }
+            process.stdout().split_once('\n').map(|(line, _)| line.to_owned())
+        });
+        let (http, peers) = read_listening_line(&line);
+        Server { process, http, peers, _home: home }
+    }
+}
+
+/// The two addresses of `listening http=ADDR peers=ADDR`.
+pub(crate) fn read_listening_line(line: &str) -> (SocketAddr, SocketAddr) {
+    let addresses = line.strip_prefix("listening http=").and_then(|rest| rest.split_once(" peers="));
+    let (http, peers) = addresses.unwrap_or_else(|| panic!("the first line is {line:?}"));
+    let parse = |text: &str| text.parse().unwrap_or_else(|_| panic!("{text:?} is no address"));
+    (parse(http), parse(peers))
+}
+
+/// A running program.
+pub(crate) struct Server {
+    process: Running,
+    http: SocketAddr,
+    peers: SocketAddr,
+    _home: TempDir,
+}
+
+impl Server {
+    /// To be completed and started: the program with one watched directory.
+    pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
+        Setup { directories: Vec::new(), options: Vec::new(), host: None }.and(directory)
+    }
+
+    /// Where HTTP is answered on this machine.
+    pub(crate) fn http(&self) -> SocketAddr {
+        reachable(self.http)
+    }
+
+    /// Where peers are accepted on this machine.
+    pub(crate) fn peers(&self) -> SocketAddr {
+        reachable(self.peers)
+    }
+
+    /// Waits until it has seen all that lay in its directories at its start, and hears of what happens there. Of a
+    /// file that it found then, it can't know that it is still being written.
+    pub(crate) fn wait_until_scanned(&self) {
+        self.serve("no such file").expect(404);
+    }
+
+    pub(crate) fn get(&self, target: impl Into<String>) -> Response {
+        http::get(self.http(), target)
+    }
+
+    pub(crate) fn send(&self, request: Request) -> Response {
+        request.send(self.http())
+    }
+
+    /// `/serve?NAME` with the name percent-encoded.
+    pub(crate) fn serve(&self, name: impl AsRef<Path>) -> Response {
+        self.get(serve_target(name))
+    }
+
+    /// The torrent of a file that must be there.
+    #[track_caller]
+    pub(crate) fn torrent(&self, name: impl AsRef<Path>) -> Torrent {
+        Torrent::read(&self.serve(name).expect(200).body)
+    }
+
+    /// Ends it by SIGTERM; panics unless it ends well.
+    pub(crate) fn stop(self) {
+        self.stop_by(Signal::TERM);
+    }
+
+    pub(crate) fn stop_by(mut self, signal: Signal) {
+        self.process.signal(signal);
+        let status = self.process.wait(DEADLINE);
+        assert_eq!(status.code(), Some(0), "{status}\n{}", self.process.story());
+    }
+
+    /// Panics where the process has ended, by SIGBUS for instance.
+    #[track_caller]
+    pub(crate) fn assert_alive(&mut self) {
+        if let Some(status) = self.process.exited() {
+            panic!("distributor ended with {status}\n{}", self.process.story());
+        }
+    }
+}
+
+/// `/serve?NAME` for any name.
+pub(crate) fn serve_target(name: impl AsRef<Path>) -> String {
+    format!("/serve?{}", percent_encode(name.as_ref().as_os_str().as_bytes()))
+}
+
+/// An address that stands for all of the machine's, as one of them.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), addr.port());
+    }
+    addr
+}
