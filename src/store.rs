@@ -96,20 +96,21 @@ impl OpenFile {
         }
     }
 
-    /// Whether this range can be sent now: the inode was looked at within this second, and the bytes were brought
-    /// into memory, so that no worker waits for the disk.
-    pub(crate) fn is_ready(&self, range: &Range<u64>) -> bool {
-        self.record.is_fresh() && self.record.is_warm(range)
+    /// What can be sent now; nothing unless the inode was looked at within this second.
+    pub(crate) fn ready(&self) -> Option<Ready<'_>> {
+        let now = self.record.now();
+        self.record.is_fresh(now).then_some(Ready { file: self, now })
     }
 
     /// Looks at the inode again, and brings the range and what lies beside it into memory. Waits for the disk.
     pub(crate) fn prepare(&self, range: &Range<u64>) -> Result<(), StoreError> {
         self.verify()?;
-        self.record.mark_fresh();
-        if !self.record.is_warm(range) {
+        let now = self.record.now();
+        self.record.mark_fresh(now);
+        if !self.record.is_warm(range, now) {
             let whole = self.record.widen(range);
             self.populate(&whole)?;
-            self.record.mark_warm(&whole);
+            self.record.mark_warm(&whole, self.record.now());
         }
         Ok(())
     }
@@ -155,6 +156,24 @@ impl OpenFile {
     }
 }
 
+/// A file at a moment at which it was fresh. Answers don't change while somebody decides by them what to do next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready<'a> {
+    file: &'a OpenFile,
+    now: u32,
+}
+
+impl<'a> Ready<'a> {
+    /// Whether the bytes were brought into memory, so that sending them makes no worker wait for the disk.
+    pub(crate) fn covers(&self, range: &Range<u64>) -> bool {
+        self.file.record.is_warm(range, self.now)
+    }
+
+    pub(crate) fn segment(&self, range: Range<u64>) -> Segment<'a> {
+        Segment::Mapped { file: self.file, range }
+    }
+}
+
 /// What was done for a file lately: the cheap record that spares system calls for each block.
 ///
 /// For residency `mincore` would be exact, but it says "resident" of everything to a process that may not write to the
@@ -186,12 +205,12 @@ impl Record {
         u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
     }
 
-    fn is_fresh(&self) -> bool {
-        self.verified.load(Ordering::Relaxed) == self.now()
+    fn is_fresh(&self, now: u32) -> bool {
+        self.verified.load(Ordering::Relaxed) == now
     }
 
-    fn mark_fresh(&self) {
-        self.verified.store(self.now(), Ordering::Relaxed);
+    fn mark_fresh(&self, now: u32) {
+        self.verified.store(now, Ordering::Relaxed);
     }
 
     fn parts(&self, range: &Range<u64>) -> &[AtomicU32] {
@@ -200,8 +219,7 @@ impl Record {
         self.used.get(first..end).unwrap_or_default()
     }
 
-    fn is_warm(&self, range: &Range<u64>) -> bool {
-        let now = self.now();
+    fn is_warm(&self, range: &Range<u64>, now: u32) -> bool {
         self.parts(range).iter().all(|part| {
             let used = part.load(Ordering::Relaxed);
             let warm = used != 0 && u64::from(now.saturating_sub(used)) < Self::WARM.as_secs();
@@ -212,8 +230,7 @@ impl Record {
         })
     }
 
-    fn mark_warm(&self, range: &Range<u64>) {
-        let now = self.now();
+    fn mark_warm(&self, range: &Range<u64>, now: u32) {
         self.parts(range).iter().for_each(|part| part.store(now, Ordering::Relaxed));
     }
 
@@ -392,13 +409,35 @@ mod tests {
         let size = 2 * Record::PART + 10;
         let record = Record::new(size, Instant::now());
         let block = Record::PART + 5..Record::PART + 6;
-        assert!(!record.is_warm(&block));
+        assert!(!record.is_warm(&block, 1));
         let whole = record.widen(&block);
         assert_eq!(whole, Record::PART..2 * Record::PART);
-        record.mark_warm(&whole);
-        assert!(record.is_warm(&block));
-        assert!(!record.is_warm(&(0..1)));
-        assert!(!record.is_warm(&(2 * Record::PART - 1..2 * Record::PART + 1)));
+        record.mark_warm(&whole, 1);
+        assert!(record.is_warm(&block, 1));
+        assert!(!record.is_warm(&(0..1), 1));
+        assert!(!record.is_warm(&(2 * Record::PART - 1..2 * Record::PART + 1), 1));
         assert_eq!(record.widen(&(size - 1..size)), 2 * Record::PART..size);
+    }
+
+    #[test]
+    fn takes_a_part_for_cold_that_was_not_used_for_a_while() {
+        let record = Record::new(Record::PART, Instant::now());
+        let lasts = u32::try_from(Record::WARM.as_secs()).unwrap();
+        let block = 0..1;
+        record.mark_warm(&block, 1);
+        assert!(record.is_warm(&block, lasts));
+        assert!(record.is_warm(&block, 2 * lasts - 1), "it was used in between");
+        assert!(!record.is_warm(&block, 3 * lasts - 1));
+    }
+
+    #[test]
+    fn is_ready_only_within_the_second_in_which_the_inode_was_looked_at() {
+        let fixture = fixture(b"0123456789");
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let now = open.record.now();
+        assert!(!open.record.is_fresh(now));
+        open.record.mark_fresh(now);
+        assert!(open.record.is_fresh(now));
+        assert!(!open.record.is_fresh(now + 1));
     }
 }

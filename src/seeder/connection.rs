@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::future::pending;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::trace;
 
 use super::Shared;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Plan};
 use super::slots::Seat;
 use crate::catalog::Torrent;
 use crate::store::{self, OpenFile, StoreError};
@@ -67,6 +68,7 @@ pub(super) async fn drive(stream: TcpStream, shared: &Shared) -> Closed {
         disk_work: None,
         outgoing: Outgoing::default(),
         peer_may_send: true,
+        finished: false,
     };
     match connection.run().await {
         Ok(never) => match never {},
@@ -90,6 +92,8 @@ struct Connection<'a> {
     outgoing: Outgoing,
     /// Until the other side has closed its half.
     peer_may_send: bool,
+    /// The session has nothing more to say; what is queued still goes out.
+    finished: bool,
 }
 
 type DiskWork = JoinHandle<Result<Arc<OpenFile>, StoreError>>;
@@ -104,8 +108,14 @@ impl Connection<'_> {
             if timer.is_elapsed() || deadline < timer.deadline().into_std() {
                 timer.as_mut().reset(deadline.into());
             }
-            self.start_disk_work();
-            let interest = self.interest();
+            if self.finished && self.outgoing.is_empty() {
+                return Err(Closed::Finished);
+            }
+            let Plan { can_send, make_ready } = self.outgoing.plan(self.file.as_deref());
+            if let Some(range) = make_ready {
+                self.start_disk_work(range);
+            }
+            let interest = self.interest(can_send);
             tokio::select! {
                 biased;
                 () = self.shared.shutdown.cancelled() => return Err(Closed::Shutdown),
@@ -162,16 +172,16 @@ impl Connection<'_> {
             Event::Interested => self.seat.set_interested(true, Instant::now()),
             Event::NotInterested => self.seat.set_interested(false, Instant::now()),
             Event::Complete => return Err(Closed::BothSeeds),
-            Event::Finished => return Err(Closed::Finished),
+            Event::Finished => self.finished = true,
         }
         Ok(())
     }
 
     /// What there is to wait for on the socket. Nothing is read while the session could not take more; TCP then
     /// holds the peer back.
-    fn interest(&self) -> Option<Interest> {
+    fn interest(&self, can_send: bool) -> Option<Interest> {
         let read = (self.peer_may_send && self.session.wants_input()).then_some(Interest::READABLE);
-        let write = self.outgoing.can_send(self.file.as_deref()).then_some(Interest::WRITABLE);
+        let write = can_send.then_some(Interest::WRITABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
             (one, other) => one.or(other),
@@ -223,10 +233,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Has the first range that isn't ready made so, unless that is under way.
-    fn start_disk_work(&mut self) {
+    /// Has a range of the file made ready, unless another is under way.
+    fn start_disk_work(&mut self, range: Range<u64>) {
         let (None, Some(torrent)) = (&self.disk_work, &self.torrent) else { return };
-        let Some(range) = self.outgoing.first_unready(self.file.as_deref()) else { return };
         let store = Arc::clone(&self.shared.store);
         let torrent = Arc::clone(torrent);
         let file = self.file.clone();

@@ -23,6 +23,8 @@ use crate::catalog::Catalog;
 use crate::config::SeederConfig;
 use crate::store::Store;
 
+/// How often it is seen whose turn is over; that much longer than meant can one last.
+const ROTATION: Duration = Duration::from_secs(1);
 /// The pause after the system refuses to accept (no descriptors left, say); trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,6 +48,7 @@ struct Shared {
 impl Seeder {
     pub(crate) fn new(
         config: &SeederConfig,
+        our_id: PeerId,
         catalog: Arc<Catalog>,
         store: Arc<Store>,
         shutdown: CancellationToken,
@@ -54,7 +57,7 @@ impl Seeder {
             catalog,
             store,
             slots: Slots::new(config.upload_slots.count()),
-            session: SessionConfig::new(our_id()),
+            session: SessionConfig::new(our_id),
             shutdown,
         };
         Self { shared: Arc::new(shared), connections: Arc::new(Semaphore::new(config.max_connections)) }
@@ -63,7 +66,7 @@ impl Seeder {
     /// Accepts peers until shutdown, and returns when the last connection is closed.
     pub(crate) async fn run(self, listener: TcpListener) {
         let tasks = TaskTracker::new();
-        let mut turns = tokio::time::interval(choker::TURN);
+        let mut turns = tokio::time::interval(ROTATION);
         loop {
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
@@ -109,8 +112,4 @@ async fn serve(stream: TcpStream, shared: &Shared) {
         closed => debug!(%peer, reason = %closed, "closed"),
     }
     let _: SocketAddr = peer;
-}
-
-fn our_id() -> PeerId {
-    PeerId::azureus(*b"Di", *b"0100", rand::random())
 }

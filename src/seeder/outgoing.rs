@@ -6,10 +6,19 @@ use std::ops::Range;
 
 use distributor_proto::{BLOCK_HEADER_LEN, Block, Transmit};
 
-use crate::store::{MAX_SEGMENTS, OpenFile, Segment};
+use crate::store::{MAX_SEGMENTS, OpenFile, Ready, Segment};
 
 /// As much as one vectored write takes, a header and a block being two segments. More would only be older when sent.
 const MAX_TRANSMITS: usize = MAX_SEGMENTS / 2;
+
+/// What is to be done about the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What stands first can be sent. If not, and there is something, it is what has to be made ready.
+    pub(super) can_send: bool,
+    /// The first range of the file that is wanted but not ready.
+    pub(super) make_ready: Option<Range<u64>>,
+}
 
 /// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`].
 #[derive(Debug, Default)]
@@ -28,30 +37,30 @@ impl Outgoing {
         self.queue.len() >= MAX_TRANSMITS
     }
 
-    /// The first range of the file that is wanted but not ready to be sent.
-    pub(super) fn first_unready(&self, file: Option<&OpenFile>) -> Option<Range<u64>> {
-        self.blocks().find(|range| !is_ready(file, range))
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
-    /// Whether anything can be sent now.
-    pub(super) fn can_send(&self, file: Option<&OpenFile>) -> bool {
-        match self.queue.front() {
-            None => false,
-            Some(Transmit::Bytes(_)) => true,
-            Some(Transmit::Block { block, .. }) => is_ready(file, &block.range()),
-        }
-    }
-
-    fn blocks(&self) -> impl Iterator<Item = Range<u64>> {
-        self.queue.iter().filter_map(|transmit| match transmit {
+    /// What to do next. Decided at one moment: a block is either to be sent or to be made ready.
+    pub(super) fn plan(&self, file: Option<&OpenFile>) -> Plan {
+        let ready = file.and_then(OpenFile::ready);
+        let unready = self.queue.iter().enumerate().find_map(|(position, transmit)| match transmit {
             Transmit::Bytes(_) => None,
-            Transmit::Block { block, .. } => Some(block.range()),
-        })
+            Transmit::Block { block, .. } => {
+                let range = block.range();
+                (!covers(ready, &range)).then_some((position, range))
+            }
+        });
+        Plan {
+            can_send: !self.queue.is_empty() && unready.as_ref().is_none_or(|(position, _)| *position > 0),
+            make_ready: unready.map(|(_, range)| range),
+        }
     }
 
     /// Everything up to the first block that isn't ready.
     pub(super) fn segments<'a>(&'a self, file: Option<&'a OpenFile>) -> impl Iterator<Item = Segment<'a>> {
         let mut skip = self.sent;
+        let ready = file.and_then(OpenFile::ready);
         self.queue
             .iter()
             .map_while(move |transmit| {
@@ -59,9 +68,9 @@ impl Outgoing {
                 match transmit {
                     Transmit::Bytes(bytes) => Some([rest(bytes, skipped), None]),
                     Transmit::Block { header, block } => {
-                        let file = file.filter(|file| file.is_ready(&block.range()))?;
+                        let ready = ready.filter(|ready| ready.covers(&block.range()))?;
                         let range = rest_of_block(*block, skipped.saturating_sub(BLOCK_HEADER_LEN));
-                        Some([rest(header, skipped), Some(Segment::Mapped { file, range })])
+                        Some([rest(header, skipped), Some(ready.segment(range))])
                     }
                 }
             })
@@ -79,8 +88,8 @@ impl Outgoing {
     }
 }
 
-fn is_ready(file: Option<&OpenFile>, range: &Range<u64>) -> bool {
-    file.is_some_and(|file| file.is_ready(range))
+fn covers(ready: Option<Ready<'_>>, range: &Range<u64>) -> bool {
+    ready.is_some_and(|ready| ready.covers(range))
 }
 
 fn len(transmit: &Transmit) -> usize {
@@ -130,7 +139,8 @@ mod tests {
         outgoing.advance(4);
         assert_eq!(sent_bytes(&outgoing), b"choke");
         outgoing.advance(5);
-        assert!(!outgoing.can_send(None));
+        assert!(outgoing.is_empty());
+        assert_eq!(outgoing.plan(None), Plan { can_send: false, make_ready: None });
     }
 
     #[test]
@@ -141,9 +151,10 @@ mod tests {
         outgoing.push(Transmit::Block { header: block_header(block), block });
         outgoing.push(bytes("choke"));
         assert_eq!(sent_bytes(&outgoing), b"unchoke");
-        assert_eq!(outgoing.first_unready(None), Some(65_546..65_566));
+        let make_ready = Some(65_546..65_566);
+        assert_eq!(outgoing.plan(None), Plan { can_send: true, make_ready: make_ready.clone() });
         outgoing.advance(7);
-        assert!(!outgoing.can_send(None));
+        assert_eq!(outgoing.plan(None), Plan { can_send: false, make_ready });
     }
 
     #[test]
