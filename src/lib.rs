@@ -60,5 +60,5 @@ pub use config::{
     HttpConfig, ListenAddr, SeederConfig, TorrentsConfig, UploadSlots, UploadSlotsError,
 };
 pub use files::RootError;
-pub use server::{BindError, Server};
+pub use server::{BindError, RunError, Server};
 pub use watcher::WatchError;

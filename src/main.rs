@@ -67,7 +67,7 @@ fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                     _ = terminate.recv() => {}
                 }
             })
-            .await;
+            .await?;
         Ok(())
     });
     runtime.shutdown_timeout(LAST_READS);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use distributor_proto::PeerId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub(crate) struct Http {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) ingest: IngestHandle,
+    /// Who the seeder says it is.
+    pub(crate) our_id: PeerId,
     /// Where the seeder listens.
     pub(crate) peers_addr: SocketAddr,
     pub(crate) advertise: Vec<AdvertisedAddr>,

@@ -66,6 +66,7 @@ impl Http {
     fn answer(&self, request: &AnnounceRequest, ends: Ends) -> Vec<u8> {
         let answer = self.tracker.announce(request, ends.remote.ip(), Instant::now(), &mut rand::rng());
         let origin = if request.is_seed() { None } else { self.origin_for(ends.local.ip()) };
+        let origin = origin.map(|addr| PeerAddr { addr, id: Some(self.our_id) });
         with_origin(answer, origin).encode(request.format)
     }
 
@@ -86,9 +87,8 @@ impl Http {
 }
 
 /// The origin goes first, and takes the place of another peer if there is no room.
-fn with_origin(answer: Answer, origin: Option<SocketAddr>) -> AnnounceResponse {
+fn with_origin(answer: Answer, origin: Option<PeerAddr>) -> AnnounceResponse {
     let seconds = |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let origin = origin.map(|addr| PeerAddr { addr, id: None });
     let peers = origin.into_iter().chain(answer.peers).take(answer.numwant).collect();
     AnnounceResponse {
         interval: seconds(answer.interval),

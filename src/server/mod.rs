@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use distributor_proto::PeerId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -23,6 +25,9 @@ use crate::store::Store;
 use crate::tracker::Tracker;
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
 
+/// How peers and trackers see who we are (BEP 20).
+const CLIENT: [u8; 2] = *b"Di";
+const CLIENT_VERSION: [u8; 4] = *b"0100";
 /// How many events of the directories may be on their way at a time; the watcher waits when there are more.
 const MAX_EVENTS: usize = 1024;
 /// How often silent peers are dropped.
@@ -54,6 +59,11 @@ pub enum BindError {
     Watch(#[from] WatchError),
 }
 
+/// A part of the server ended that should not have.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the server has failed, which is a defect in it; start it again")]
+pub struct RunError(#[source] Option<JoinError>);
+
 /// A server that listens already and serves once it is [run](Self::run).
 ///
 /// ```
@@ -76,7 +86,7 @@ pub enum BindError {
 /// }));
 /// // … until the embedding program has had enough:
 /// drop(stop);
-/// running.await?;
+/// running.await??;
 /// # Ok(())
 /// # }
 /// ```
@@ -119,14 +129,25 @@ impl Server {
     }
 
     /// Serves until `shutdown` is done, then ends what is under way and returns.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    ///
+    /// Only when a part of the server ends of its own accord, which is a defect; the rest is then ended too.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
         let tracker = Arc::new(Tracker::default());
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
 
-        let seeder =
-            Seeder::new(&self.config.seeder, Arc::clone(&catalog), Arc::clone(&store), stop.child_token());
+        let our_id = PeerId::azureus(CLIENT, CLIENT_VERSION, rand::random());
+
+        let seeder = Seeder::new(
+            &self.config.seeder,
+            our_id,
+            Arc::clone(&catalog),
+            Arc::clone(&store),
+            stop.child_token(),
+        );
         let (ingest, ingest_handle) = Ingest::new(
             Arc::clone(&self.roots),
             self.config.torrents,
@@ -141,38 +162,35 @@ impl Server {
             catalog,
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
+            our_id,
             peers_addr: self.peers_addr,
             advertise: self.config.seeder.advertise,
         };
 
-        let stopped = stop.child_token();
-        let serving = async {
-            tokio::join!(
-                ingest.run(self.events, stop.child_token()),
-                seeder.run(self.peers),
-                http.run(self.http, stop.child_token()),
-                stopped.run_until_cancelled(expire_peers(&tracker)),
-            )
+        let mut rooms = JoinSet::new();
+        rooms.spawn(ingest.run(self.events, stop.child_token()));
+        rooms.spawn(seeder.run(self.peers));
+        rooms.spawn(http.run(self.http, stop.child_token()));
+        rooms.spawn(expire_peers(tracker, stop.child_token()));
+
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            Some(ended) = rooms.join_next() => Err(RunError(ended.err())),
         };
-        tokio::pin!(serving);
-        tokio::select! {
-            _ = &mut serving => {}
-            () = shutdown => {
-                info!("shutting down");
-                stop.cancel();
-                let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, serving).await;
-            }
-        }
+        info!("shutting down");
+        stop.cancel();
+        let ended = async { while rooms.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await;
         // Its thread may be reading a directory on a disk that hangs.
         let ended = tokio::task::spawn_blocking(move || drop(self.watcher));
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await;
+        result
     }
 }
 
-async fn expire_peers(tracker: &Tracker) {
+async fn expire_peers(tracker: Arc<Tracker>, stop: CancellationToken) {
     let mut period = tokio::time::interval(EXPIRY_PERIOD);
-    loop {
-        period.tick().await;
+    while stop.run_until_cancelled(period.tick()).await.is_some() {
         tracker.expire(Instant::now());
     }
 }
