@@ -24,6 +24,9 @@ impl RootId {
     }
 }
 
+/// How often an open is tried again that the kernel says could succeed then.
+const OPEN_TRIES: u32 = 100;
+
 /// One watched directory.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -56,7 +59,7 @@ impl Root {
         self.path
             .join(&file.at.path)
             .metadata()
-            .is_ok_and(|metadata| metadata.is_file() && Binding::of(&metadata).same_contents(&file.binding))
+            .is_ok_and(|metadata| metadata.is_file() && file.binding.compare(&metadata) == Sameness::Same)
     }
 
     /// Opens a regular file for reading. `target` is relative to this directory and holds no links: one that was
@@ -65,12 +68,13 @@ impl Root {
         // NONBLOCK, lest a FIFO put in the file's place hold the caller for ever.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        // The kernel asks to try again when a rename crossed the walk. It says the same of a file that somebody
+        // holds a lease on, so there is an end to it.
+        let mut tries = 0..OPEN_TRIES;
         let file = loop {
             match openat2(&self.dir, target, flags, Mode::empty(), beneath) {
-                // The kernel asks to try again when a rename crossed the walk.
-                Err(rustix::io::Errno::AGAIN) => continue,
-                Err(error) => return Err(error.into()),
-                Ok(file) => break File::from(file),
+                Err(rustix::io::Errno::AGAIN) if tries.next().is_some() => {}
+                opened => break File::from(opened?),
             }
         };
         if !file.metadata()?.is_file() {
@@ -104,6 +108,12 @@ pub enum RootError {
         /// What the system said.
         source: io::Error,
     },
+    /// One directory was named twice.
+    #[error("{} is named twice; name it once", path.display())]
+    Twice {
+        /// As it was named the second time.
+        path: PathBuf,
+    },
     /// Two directories whose last components are the same could not be told apart in a request.
     #[error(
         "{} and {} have the same name, and requests could not tell them apart; rename one or serve it through a \
@@ -130,6 +140,9 @@ impl Roots {
         for (index, given) in directories.iter().enumerate() {
             let root =
                 open_root(given).map_err(|source| RootError::Unusable { path: given.clone(), source })?;
+            if roots.iter().any(|other| other.path == root.path) {
+                return Err(RootError::Twice { path: given.clone() });
+            }
             if let Some(first) = roots.iter().position(|other| other.name == root.name) {
                 return Err(RootError::SameName {
                     first: directories[first].clone(),
@@ -212,49 +225,84 @@ impl Timestamp {
 /// writes through a mapping of his own or sets the clock back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
+    contents: Contents,
+    ctime: Timestamp,
+}
+
+/// The part of a [`Binding`] that the contents can be taken for the same by. It leaves out ctime, which links, renames,
+/// an unlink and chmod also move: an inode that was replaced by rename still holds what it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Contents {
     device: u64,
     inode: u64,
     size: u64,
     mtime: Timestamp,
-    ctime: Timestamp,
 }
 
 impl Binding {
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
+        let contents = Contents {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
             mtime: Timestamp::new(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: Timestamp::new(metadata.ctime(), metadata.ctime_nsec()),
-        }
+        };
+        Self { contents, ctime: Timestamp::new(metadata.ctime(), metadata.ctime_nsec()) }
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.contents.size
     }
 
     pub(crate) fn mtime(&self) -> Timestamp {
-        self.mtime
+        self.contents.mtime
     }
 
     /// How long ago anything about the inode last changed; nothing, if by the clock that is yet to come.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        let changed = self.mtime.max(self.ctime).to_system_time();
+        let changed = self.contents.mtime.max(self.ctime).to_system_time();
         now.duration_since(changed).unwrap_or_default()
     }
 
     /// Whether the last that happened to the inode was a write: that moves both times to the same moment. Setting
     /// times, chmod, links and renames leave them apart.
     pub(crate) fn was_written_last(&self) -> bool {
-        self.mtime == self.ctime
+        self.contents.mtime == self.ctime
     }
 
-    /// Whether the contents can be taken for the same. Unlike `==` it leaves out ctime, which links, renames, an
-    /// unlink and chmod also move: an inode that was replaced by rename still holds what it held.
-    pub(crate) fn same_contents(&self, other: &Self) -> bool {
-        Self { ctime: other.ctime, ..*self } == *other
+    pub(crate) fn contents(&self) -> Contents {
+        self.contents
     }
+
+    /// How the inode of this binding stands by now, by its metadata of this moment.
+    pub(crate) fn compare(&self, metadata: &Metadata) -> Sameness {
+        let now = Self::of(metadata);
+        match metadata.nlink() {
+            _ if now.contents != self.contents => Sameness::Other,
+            _ if now == *self => Sameness::Same,
+            0 => Sameness::Unlinked,
+            _ => Sameness::Touched,
+        }
+    }
+
+    /// Whether the contents can be taken for the same.
+    pub(crate) fn same_contents(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+/// What has become of an inode since it was bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sameness {
+    /// Nothing.
+    Same,
+    /// It was deleted, or replaced by rename, and holds what it held.
+    Unlinked,
+    /// Its ctime moved though it still has a name: it was renamed, or its rights changed, or somebody wrote to it and
+    /// set its mtime back. The bytes are not known to be the same.
+    Touched,
+    /// It is another one, or was written to.
+    Other,
 }
 
 /// A file that held still: what the watcher hands to the hasher.
@@ -278,6 +326,6 @@ impl Binding {
     /// A binding with no file behind it; times are seconds since 1970.
     pub(crate) fn for_test(inode: u64, size: u64, mtime: i64, ctime: i64) -> Self {
         let (mtime, ctime) = (Timestamp::new(mtime, 0), Timestamp::new(ctime, 0));
-        Self { device: 1, inode, size, mtime, ctime }
+        Self { contents: Contents { device: 1, inode, size, mtime }, ctime }
     }
 }

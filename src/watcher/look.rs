@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 use super::WatchEvent;
 use super::outlet::Stopped;
@@ -84,10 +85,14 @@ impl What {
     }
 }
 
-/// Whether this process may read it; a directory counts only if it can also be searched.
-pub(super) fn is_readable(path: &Path) -> bool {
-    let wanted = if path.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
-    accessat(CWD, path, wanted, AtFlags::EACCESS).is_ok()
+/// Whether this process may read a directory and search it.
+pub(super) fn is_readable(directory: &Path) -> bool {
+    accessat(CWD, directory, Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Whether it is known that this process may not read a file; that it is gone meanwhile is for others to find out.
+fn is_forbidden(file: &Path) -> bool {
+    matches!(accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS), Err(Errno::ACCESS | Errno::PERM))
 }
 
 impl Survey {
@@ -181,8 +186,8 @@ impl Survey {
         let absolute = self.roots.get(at.root).path().join(&target);
         let Some(file) = self.trees[at.root.index()].2.file_mut(&at.path) else { return Ok(()) };
         let mut report = file.settling.hear(heard, binding, binding.age(SystemTime::now()), Instant::now());
-        if report == Some(Report::Settled) && !is_readable(&absolute) {
-            tracing::warn!("{} can't be read and is left out", absolute.display());
+        if report == Some(Report::Settled) && is_forbidden(&absolute) {
+            tracing::warn!("{absolute:?} can't be read and is left out");
             file.settling.hide();
             report = Some(Report::Gone);
         }

@@ -40,8 +40,7 @@ const POLL: Duration = Duration::from_secs(30);
 pub(crate) enum WatchEvent {
     /// It is there, but not known to hold still: not offered now.
     Pending(FilePath),
-    /// It holds still. Said anew when the binding moved and the bytes did not (chmod, a hard link, a rename onto
-    /// itself): then with no `Pending` before it.
+    /// It holds still. Said anew whenever the binding moved, be it by a chmod or a hard link alone.
     Settled(SettledFile),
     /// It is not there any more, or no longer to be offered: emptied, unreadable, its link leads outside.
     Gone(FilePath),
@@ -177,6 +176,7 @@ impl Rounds {
             match self.next_call(next)? {
                 Call::News(news) => self.survey.hear(&news)?,
                 Call::Check(Check { at, done }) => {
+                    self.hear_all()?;
                     self.survey.check(&at)?;
                     // Whoever asked may have stopped waiting.
                     let _ = done.send(());
@@ -206,12 +206,18 @@ impl Rounds {
     /// Events were lost. Those that were not come first, since they know more than a scan can find out.
     fn catch_up(&mut self) -> Result<(), Stopped> {
         tracing::warn!("file events came too fast; reading all directories again");
+        self.hear_all()?;
+        self.survey.scan_all(Heard::Lost)
+    }
+
+    /// All that has come so far.
+    fn hear_all(&mut self) -> Result<(), Stopped> {
         for _ in 0..self.news.len() {
             if let Ok(news) = self.news.try_recv() {
                 self.survey.hear(&news)?;
             }
         }
-        self.survey.scan_all(Heard::Lost)
+        Ok(())
     }
 
     fn next_call(&mut self, next: Instant) -> Result<Call, Stopped> {

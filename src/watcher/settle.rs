@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::files::Binding;
 
-/// From the end of a write to the offer: long enough for a burst of events to become one.
+/// The shortest wait that there is, where there is one: long enough for a burst of events to become one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A file that was found, rather than heard being closed, is ready once nothing changed for so long.
 pub(super) const SCAN_QUIET: Duration = Duration::from_secs(2);
-/// The back-off of a file that keeps changing doubles up to this.
+/// The back-off of a file that keeps changing doubles up to this, or to about what hashing it for nothing costs.
 const MAX_SETTLE: Duration = Duration::from_secs(30);
+const HASHED_PER_SECOND: u64 = 250_000_000;
 /// An offer that stood for so long ends the back-off.
 const CALM: Duration = Duration::from_secs(60);
 /// A file whose writing nobody ends is taken for finished after this. There need not be a writer who closes it:
 /// truncate(2) by path is told as a write, too. Without an end such a file would be lost.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
 /// Doublings after which the back-off has long reached its maximum.
-const MAX_ROUNDS: u8 = 10;
+const MAX_ROUNDS: u8 = 11;
 
 /// Why a file is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,6 @@ enum Phase {
 enum Since {
     Found,
     Closed,
-    MovedIn,
 }
 
 /// One file on its way to being offered.
@@ -90,9 +90,11 @@ pub(super) struct Settling {
     rounds: u8,
 }
 
-/// The wait after a close, in a file's nth round of settling and changing again.
-fn debounce(rounds: u8) -> Duration {
-    DEBOUNCE.saturating_mul(1 << rounds.min(MAX_ROUNDS)).min(MAX_SETTLE)
+/// The wait after a close, in a file's nth round of settling and changing again. A first one is believed at once.
+fn debounce(rounds: u8, size: u64) -> Duration {
+    let Some(doublings) = rounds.min(MAX_ROUNDS).checked_sub(1) else { return Duration::ZERO };
+    let worth = Duration::from_secs(size / HASHED_PER_SECOND).clamp(DEBOUNCE, MAX_SETTLE);
+    DEBOUNCE.saturating_mul(1 << doublings).min(worth)
 }
 
 /// The round after an offer that stood for so long.
@@ -149,7 +151,7 @@ impl Settling {
             self.phase = Phase::Still;
             return None;
         }
-        // The old bytes remain true, only the inode's other metadata moved.
+        // Only the inode's other metadata moved, as far as can be told.
         let same_bytes = on_offer.is_some_and(|offered| offered.same_contents(seen));
         let heard = if heard == Heard::Written && !self.has_writer(seen) { Heard::Touched } else { heard };
         match (heard, self.phase) {
@@ -165,8 +167,6 @@ impl Settling {
             }
             (Heard::Looked | Heard::Lost | Heard::Removed, _) => self.find(seen, age, now),
 
-            // Writes to the inode that was replaced here are reported under the same name.
-            (Heard::Written, Phase::Waiting { seen: before, since: Since::MovedIn, .. }) if before == *seen => None,
             (Heard::Written, Phase::Writing { .. }) => self.pend(),
             (Heard::Written, _) => {
                 self.count_round(now);
@@ -174,21 +174,13 @@ impl Settling {
                 self.pend()
             }
 
-            (Heard::Closed, _) => {
-                self.wait(seen, Since::Closed, now, debounce(self.round(now)));
-                if same_bytes { None } else { self.pend() }
-            }
-            (Heard::MovedIn, phase) => {
-                // What is renamed into place is complete: a file replaced again and again is still offered at the
-                // end of the wait that the first replacement began.
-                let wait = match phase {
-                    Phase::Waiting { until, since: Since::MovedIn, .. } => {
-                        until.saturating_duration_since(now).max(DEBOUNCE)
-                    }
-                    _ => debounce(self.round(now)),
-                };
-                self.wait(seen, Since::MovedIn, now, wait);
-                if same_bytes { None } else { self.pend() }
+            (Heard::Closed, _) => self.close(seen, now),
+            // What is renamed into place is complete, however often that happens.
+            (Heard::MovedIn, _) => {
+                let rounds = self.rounds;
+                let report = self.settle(seen, now);
+                self.rounds = rounds;
+                Some(report)
             }
 
             (Heard::Touched, Phase::Writing { .. }) => None,
@@ -198,14 +190,10 @@ impl Settling {
                 } else if since == Since::Found {
                     self.find(seen, age, now)
                 } else {
-                    self.wait(seen, since, now, debounce(self.rounds));
-                    if same_bytes { None } else { self.pend() }
+                    self.close(seen, now)
                 }
             }
-            (Heard::Touched, Phase::Still) if same_bytes => {
-                self.wait(seen, Since::Closed, now, debounce(self.round(now)));
-                None
-            }
+            (Heard::Touched, Phase::Still) if same_bytes => self.close(seen, now),
             (Heard::Touched, Phase::Still) => self.find(seen, age, now),
 
             (Heard::Due, Phase::Waiting { until, .. } | Phase::Writing { until, .. }) if now < until => None,
@@ -222,7 +210,7 @@ impl Settling {
             (Heard::Due, Phase::Still) => None,
 
             (Heard::Unsettled, Phase::Still) if self.is_shown() => {
-                let quiet = SCAN_QUIET.max(debounce(self.round(now)));
+                let quiet = SCAN_QUIET.max(debounce(self.round(now), seen.size()));
                 self.wait(seen, Since::Found, now, quiet);
                 self.pend()
             }
@@ -260,9 +248,19 @@ impl Settling {
         self.rounds = self.round(now);
     }
 
+    /// Nobody writes to it any more: ready, unless it has been so too often of late.
+    fn close(&mut self, seen: &Binding, now: Instant) -> Option<Report> {
+        let wait = debounce(self.round(now), seen.size());
+        if wait.is_zero() {
+            return Some(self.settle(seen, now));
+        }
+        self.wait(seen, Since::Closed, now, wait);
+        self.pend()
+    }
+
     /// Found on the disk with no word of a close: ready if it has been quiet for long enough, else once it has.
     fn find(&mut self, seen: &Binding, age: Duration, now: Instant) -> Option<Report> {
-        let quiet = SCAN_QUIET.max(debounce(self.round(now)));
+        let quiet = SCAN_QUIET.max(debounce(self.round(now), seen.size()));
         if age >= quiet {
             return Some(self.settle(seen, now));
         }

@@ -75,6 +75,9 @@ impl Survey {
             let Ok(real) = news.path.strip_prefix(self.roots.get(id).path()) else { continue };
             if real.as_os_str().is_empty() {
                 self.check_root(id)?;
+                if news.heard == Heard::Touched {
+                    self.check_readable(&FilePath::new(id, ""))?;
+                }
                 continue;
             }
             for asked in self.tree(id).concerned(real) {
@@ -245,16 +248,16 @@ impl Survey {
             Err(Unwatched::Limit) => {
                 if !std::mem::replace(&mut self.said_limit, true) {
                     tracing::error!(
-                        "the system's limit on watched directories is reached at {}; changes there and in further \
+                        "the system's limit on watched directories is reached at {:?}; changes there and in further \
                          directories are noticed late; raise the limit: sysctl fs.inotify.max_user_watches=1000000",
-                        path.display()
+                        path
                     );
                 }
                 self.unwatched.insert(at.clone());
             }
             Err(Unwatched::Twice(other)) => {
                 if self.unwatched.insert(at.clone()) {
-                    tracing::debug!("{} is the same directory as {}", path.display(), other.display());
+                    tracing::debug!("{:?} is the same directory as {:?}", path, other);
                 }
             }
             Err(Unwatched::Failed(error)) => return self.leave_out(at, &path, &error).map(|()| None),
@@ -279,7 +282,7 @@ impl Survey {
         if std::mem::replace(&mut directory.unreadable, true) {
             return Ok(());
         }
-        tracing::warn!("{} can't be read and is left out: {error}", path.display());
+        tracing::warn!("{:?} can't be read and is left out: {error}", path);
         self.forget_below(at)
     }
 
