@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use distributor_proto::{Geometry, Info, InfoHash};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::files::{FilePath, RootId, Roots, SettledFile, Timestamp};
@@ -21,7 +22,14 @@ pub(crate) struct Torrent {
     info: Bytes,
     geometry: Geometry,
     revoked: CancellationToken,
+    disk: Arc<Semaphore>,
 }
+
+/// How many threads may wait for the disk on behalf of one torrent's downloads. A mount that hangs must not take all
+/// threads there are with it; a few at a time read ahead of each other.
+const MAX_DISK_WAITS: usize = 4;
+/// How many of the newest files are looked through for one of a directory, before the directory itself is.
+const NEWEST_LOOKED_THROUGH: usize = 1000;
 
 impl Torrent {
     pub(crate) fn new(file: SettledFile, info: &Info) -> Self {
@@ -32,6 +40,7 @@ impl Torrent {
             info: encoded,
             geometry: info.geometry(),
             revoked: CancellationToken::new(),
+            disk: Arc::new(Semaphore::new(MAX_DISK_WAITS)),
         }
     }
 
@@ -56,16 +65,21 @@ impl Torrent {
     pub(crate) fn revoked(&self) -> &CancellationToken {
         &self.revoked
     }
+
+    /// To be held by a thread while it waits for the disk.
+    pub(crate) fn disk(&self) -> &Arc<Semaphore> {
+        &self.disk
+    }
 }
 
 #[derive(Debug)]
 enum Entry {
-    /// It is there, but isn't known to hold still.
+    /// It is there, but isn't known to hold still. Has the mtime that it last settled with, if it ever did.
     Unsettled {
+        mtime: Option<Timestamp>,
         over: CancellationToken,
     },
-    /// It held still, and is being hashed or waits for its turn. While a torrent that still holds true is about to be
-    /// replaced, that is served on.
+    /// It held still, and is being hashed or waits for its turn.
     Hashing {
         mtime: Timestamp,
         over: CancellationToken,
@@ -74,10 +88,10 @@ enum Entry {
 }
 
 impl Entry {
-    /// When the file was modified, if that is settled.
+    /// When the file was modified, as far as that was ever settled.
     fn mtime(&self) -> Option<Timestamp> {
         match self {
-            Self::Unsettled { .. } => None,
+            Self::Unsettled { mtime, .. } => *mtime,
             Self::Hashing { mtime, .. } => Some(*mtime),
             Self::Ready(torrent) => Some(torrent.file.binding.mtime()),
         }
@@ -129,7 +143,7 @@ impl Inner {
             self.by_mtime.insert((mtime, at.clone()));
         }
         match old? {
-            Entry::Unsettled { over } | Entry::Hashing { over, .. } => {
+            Entry::Unsettled { over, .. } | Entry::Hashing { over, .. } => {
                 over.cancel();
                 None
             }
@@ -153,7 +167,9 @@ impl Inner {
         match self.files.get(at) {
             None => Lookup::Unknown,
             Some(Entry::Ready(torrent)) => Lookup::Ready(Arc::clone(torrent)),
-            Some(Entry::Unsettled { over } | Entry::Hashing { over, .. }) => Lookup::Pending(over.clone()),
+            Some(Entry::Unsettled { over, .. } | Entry::Hashing { over, .. }) => {
+                Lookup::Pending(over.clone())
+            }
         }
     }
 }
@@ -187,19 +203,15 @@ impl Catalog {
         if let Some(Entry::Unsettled { .. }) = inner.files.get(at) {
             return None;
         }
-        inner.replace(at, Some(Entry::Unsettled { over: CancellationToken::new() }))
+        let mtime = inner.files.get(at).and_then(Entry::mtime);
+        inner.replace(at, Some(Entry::Unsettled { mtime, over: CancellationToken::new() }))
     }
 
-    /// The file is about to be hashed. A torrent of the same contents is served on until the new one is there.
+    /// The file is about to be hashed. Returns the torrent that is withdrawn by this: even if nothing but the inode's
+    /// ctime has moved, it isn't known whether its bytes are what they were.
     pub(crate) fn set_hashing(&self, file: &SettledFile) -> Option<Arc<Torrent>> {
-        let mut inner = self.write();
-        match inner.files.get(&file.at) {
-            Some(Entry::Ready(torrent)) if torrent.file.binding.same_contents(&file.binding) => None,
-            _ => {
-                let hashing = Entry::Hashing { mtime: file.binding.mtime(), over: CancellationToken::new() };
-                inner.replace(&file.at, Some(hashing))
-            }
-        }
+        let hashing = Entry::Hashing { mtime: file.binding.mtime(), over: CancellationToken::new() };
+        self.write().replace(&file.at, Some(hashing))
     }
 
     /// The torrent is offered from now on. Returns the one that was in its place.
@@ -211,6 +223,14 @@ impl Catalog {
     /// The file is not offered any more. Returns the torrent that is withdrawn by this.
     pub(crate) fn remove(&self, at: &FilePath) -> Option<Arc<Torrent>> {
         self.write().replace(at, None)
+    }
+
+    /// The torrent that is offered at exactly this place.
+    pub(crate) fn at(&self, at: &FilePath) -> Option<Arc<Torrent>> {
+        match self.read().lookup(at) {
+            Lookup::Ready(torrent) => Some(torrent),
+            Lookup::Pending(_) | Lookup::Unknown => None,
+        }
     }
 
     /// A torrent of this info hash, if its file is offered.
@@ -266,8 +286,9 @@ impl Catalog {
         newest.map_or(Lookup::Unknown, |place| inner.lookup(place))
     }
 
-    /// The file modified last among those in `scope` (everything, if there is none). One that is still being written
-    /// doesn't count, one that is being hashed does; when there is nothing else, it is worth waiting for either.
+    /// The file modified last among those in `scope` (everything, if there is none). A new one that is still being written
+    /// doesn't count; one that is being hashed does, and so does one that was ready and is being changed. They are worth
+    /// waiting for, as is anything when there is nothing else.
     pub(crate) fn latest(&self, scope: Option<&RequestedPath>) -> Lookup {
         let scopes = match scope {
             Some(requested) => self.scopes(requested),
@@ -277,13 +298,15 @@ impl Catalog {
         let in_scope = |at: &FilePath| {
             scopes.iter().any(|scope| scope.root == at.root && at.path.starts_with(&scope.path))
         };
-        if let Some((_, at)) = inner.by_mtime.iter().rev().find(|(_, at)| in_scope(at)) {
-            return inner.lookup(at);
-        }
-        let mut unsettled = scopes
-            .iter()
-            .flat_map(|scope| inner.files.range(scope..).map(|(at, _)| at).take_while(|at| in_scope(at)));
-        unsettled.next().map_or(Lookup::Unknown, |at| inner.lookup(at))
+        let below =
+            || scopes.iter().flat_map(|scope| inner.files.range(scope..).take_while(|(at, _)| in_scope(at)));
+        // Found in no time, and then there is no need to look through other files for it.
+        let Some((any, _)) = below().next() else { return Lookup::Unknown };
+        let newest =
+            inner.by_mtime.iter().rev().take(NEWEST_LOOKED_THROUGH).map(|(_, at)| at).find(|at| in_scope(at));
+        let newest = newest
+            .or_else(|| below().filter_map(|(at, entry)| Some((entry.mtime()?, at))).max().map(|(_, at)| at));
+        inner.lookup(newest.unwrap_or(any))
     }
 
     /// The directories that a request means: a watched one by its name, or one below any of them.
@@ -509,15 +532,26 @@ mod tests {
     }
 
     #[test]
-    fn serves_the_old_torrent_until_one_of_the_same_contents_replaces_it() {
+    fn does_not_fall_back_to_an_older_file_while_the_newest_is_changed() {
         let fixture = Fixture::new(&["files"]);
-        let old = fixture.offer("files", "a", 1);
-        // As after chmod: only ctime differs.
-        assert!(fixture.catalog.set_hashing(&old.file).is_none());
-        assert_eq!(fixture.found("a"), some("a"));
-        let other = fixture.settled("files", "a", 2);
-        assert!(fixture.catalog.set_hashing(&other).is_some());
-        assert!(!fixture.catalog.is_offered(&old.info_hash));
+        fixture.offer("files", "old", 10);
+        let newest = fixture.offer("files", "new", 20);
+        assert!(fixture.catalog.set_unsettled(&newest.file.at).is_some());
+        assert_eq!(fixture.latest(None), some("pending"));
+        assert!(!fixture.catalog.is_offered(&newest.info_hash));
+    }
+
+    #[test]
+    fn finds_the_newest_of_a_directory_behind_many_newer_ones_elsewhere() {
+        let fixture = Fixture::new(&["files"]);
+        fixture.offer("files", "sub/a", 10);
+        fixture.offer("files", "sub/b", 20);
+        let newer = fixture.settled("files", "c", 30);
+        for n in 0..=NEWEST_LOOKED_THROUGH {
+            let at = FilePath::new(newer.at.root, format!("other/{n}"));
+            fixture.catalog.set_hashing(&SettledFile { at, ..newer.clone() });
+        }
+        assert_eq!(fixture.latest(Some("sub")), some("sub/b"));
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub struct HttpConfig {
     pub announce_url: Option<AnnounceUrl>,
     /// How long a request for a file that isn't hashed yet may wait; 300 s by default.
     pub wait: Duration,
-    /// How many connections are held at a time; a further one waits to be accepted.
+    /// How many connections are held at a time; a further one waits to be accepted. Half of them may be requests that
+    /// wait for a file.
     pub max_connections: usize,
 }
 
@@ -98,6 +99,9 @@ pub struct SeederConfig {
     pub upload_slots: UploadSlots,
     /// How many connections are held at a time; a further one waits to be accepted.
     pub max_connections: usize,
+    /// How many of them may come from one address; a further one is closed. Hosts behind one translated address
+    /// share this.
+    pub max_connections_per_address: usize,
     /// The addresses at which peers reach this host, where they are not those that it listens on: behind a reverse
     /// proxy or address translation. The first of the asker's family is named to it.
     pub advertise: Vec<AdvertisedAddr>,
@@ -109,6 +113,7 @@ impl Default for SeederConfig {
             listen: ListenAddr::all(DEFAULT_PEERS_PORT),
             upload_slots: UploadSlots::default(),
             max_connections: 16_384,
+            max_connections_per_address: 4096,
             advertise: Vec::new(),
         }
     }
@@ -214,8 +219,10 @@ impl FromStr for AnnounceUrl {
 
     fn from_str(text: &str) -> Result<Self, AnnounceUrlError> {
         let uri: Option<hyper::Uri> = text.parse().ok();
-        match uri.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
-            Some((Some("http" | "https"), Some(host))) if !host.is_empty() => Ok(Self(text.to_owned())),
+        match uri.as_ref().map(|uri| (uri.scheme_str(), uri.host(), uri.path())) {
+            Some((Some("http" | "https"), Some(host), path)) if !host.is_empty() && path.len() > 1 => {
+                Ok(Self(text.to_owned()))
+            }
             _ => Err(AnnounceUrlError(text.to_owned())),
         }
     }
@@ -306,7 +313,16 @@ mod tests {
     fn takes_only_tracker_addresses_for_announce_urls() {
         assert!("http://origin:6969/announce".parse::<AnnounceUrl>().is_ok());
         assert!("https://[2001:db8::1]/announce/secret".parse::<AnnounceUrl>().is_ok());
-        for wrong in ["", "origin", "/announce", "http://", "ftp://origin/announce", "http://a b/announce"] {
+        for wrong in [
+            "",
+            "origin",
+            "/announce",
+            "http://",
+            "http://origin:6969",
+            "http://origin/",
+            "ftp://origin/announce",
+            "http://a b/announce",
+        ] {
             assert!(wrong.parse::<AnnounceUrl>().is_err(), "{wrong:?}");
         }
     }

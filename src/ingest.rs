@@ -1,7 +1,9 @@
 //! From the watcher's events to the catalog: hashes what has settled, offers it, and withdraws what changed or went.
-//! Sees that the catalog is up to date when somebody asks.
+//! Sees that the catalog is up to date when somebody asks, and looks into it when somebody doubts it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,27 +14,38 @@ use tracing::{debug, info, warn};
 
 use crate::catalog::{Catalog, Torrent};
 use crate::config::TorrentsConfig;
-use crate::files::{FilePath, Roots, SettledFile, Timestamp};
+use crate::files::{FilePath, Roots, Sameness, SettledFile, Timestamp};
 use crate::hasher::{self, HashError};
 use crate::store::Store;
-use crate::tracker::Tracker;
 use crate::watcher::{WatchEvent, WatcherHandle};
 
 /// How long those who have a torrent are still served from an inode that was replaced or deleted.
 const GRACE: Duration = Duration::from_secs(10 * 60);
-
 /// Requests to be told when the catalog is up to date that wait; who asks beyond that waits to be let in.
 const MAX_ASKED: usize = 256;
+/// Doubts that wait; further ones are dropped.
+const MAX_DOUBTS: usize = 64;
 
-/// Asks for the catalog to be brought up to date.
+/// Has the catalog brought up to date.
 #[derive(Clone, Debug)]
 pub(crate) struct IngestHandle {
     watcher: WatcherHandle,
     asked: mpsc::Sender<oneshot::Sender<()>>,
+    doubts: mpsc::Sender<(Arc<Torrent>, Doubt)>,
+}
+
+/// What is wrong with a torrent's file, as far as a download has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It isn't known whether it holds what it held.
+    Touched,
+    /// It doesn't, or it can't be read.
+    Unreadable,
 }
 
 impl IngestHandle {
-    /// Looks at a path on the disk now, whatever events are still on their way. Ends when the catalog says what is there.
+    /// Looks at a path on the disk now, whatever events are still on their way. Ends when the catalog says what is
+    /// there.
     pub(crate) async fn look(&self, at: FilePath) {
         self.watcher.check(at).await;
         let (done, finished) = oneshot::channel();
@@ -41,6 +54,12 @@ impl IngestHandle {
             let _ = finished.await;
         }
     }
+
+    /// A torrent is to be withdrawn and its file hashed anew, if the doubt is justified.
+    pub(crate) fn doubt(&self, torrent: &Arc<Torrent>, doubt: Doubt) {
+        // When there are too many at once, those that matter come again.
+        let _ = self.doubts.try_send((Arc::clone(torrent), doubt));
+    }
 }
 
 /// The room between the watcher and the catalog.
@@ -48,16 +67,20 @@ pub(crate) struct Ingest {
     roots: Arc<Roots>,
     torrents: TorrentsConfig,
     catalog: Arc<Catalog>,
-    tracker: Arc<Tracker>,
     store: Arc<Store>,
     watcher: WatcherHandle,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
+    doubts: mpsc::Receiver<(Arc<Torrent>, Doubt)>,
     /// What there is to hash; at most one for each file in the catalog.
     work: HashMap<FilePath, Work>,
     /// The waiting ones by age. The newest is hashed first: it is the likeliest to be asked for.
     waiting: BTreeSet<(Timestamp, FilePath)>,
     jobs: JoinSet<(SettledFile, Result<Torrent, HashError>)>,
     max_jobs: usize,
+    /// Files that could not be read when last tried, so that it is said once.
+    failing: HashSet<FilePath>,
+    /// Looks at files that are doubted.
+    looking: JoinSet<()>,
     /// Withdrawn torrents whose inode is served on for a while.
     leaving: JoinSet<()>,
 }
@@ -72,24 +95,26 @@ impl Ingest {
         roots: Arc<Roots>,
         torrents: TorrentsConfig,
         catalog: Arc<Catalog>,
-        tracker: Arc<Tracker>,
         store: Arc<Store>,
         watcher: WatcherHandle,
     ) -> (Self, IngestHandle) {
-        let (sender, asked) = mpsc::channel(MAX_ASKED);
-        let handle = IngestHandle { watcher: watcher.clone(), asked: sender };
+        let (asked_sender, asked) = mpsc::channel(MAX_ASKED);
+        let (doubts_sender, doubts) = mpsc::channel(MAX_DOUBTS);
+        let handle = IngestHandle { watcher: watcher.clone(), asked: asked_sender, doubts: doubts_sender };
         let ingest = Self {
             roots,
             torrents,
             catalog,
-            tracker,
             store,
             watcher,
             asked,
+            doubts,
             work: HashMap::new(),
             waiting: BTreeSet::new(),
             jobs: JoinSet::new(),
             max_jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            failing: HashSet::new(),
+            looking: JoinSet::new(),
             leaving: JoinSet::new(),
         };
         (ingest, handle)
@@ -113,10 +138,12 @@ impl Ingest {
                     }
                     let _ = done.send(());
                 }
+                Some((torrent, doubt)) = self.doubts.recv() => self.on_doubt(&torrent, doubt),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok((file, result)) => self.on_hashed(file, result),
                     Err(error) => warn!(%error, "a hashing job failed"),
                 },
+                Some(_) = self.looking.join_next() => {}
                 Some(_) = self.leaving.join_next() => {}
             }
         }
@@ -132,19 +159,20 @@ impl Ingest {
             WatchEvent::Pending(at) => {
                 self.call_off(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
-                self.withdraw(withdrawn);
+                self.withdraw(withdrawn, Because::Changed);
             }
             WatchEvent::Settled(file) => {
                 self.call_off(&file.at);
                 let withdrawn = self.catalog.set_hashing(&file);
-                self.withdraw(withdrawn);
+                self.withdraw(withdrawn, Because::Changed);
                 self.waiting.insert((file.binding.mtime(), file.at.clone()));
                 self.work.insert(file.at.clone(), Work::Waiting(file));
             }
             WatchEvent::Gone(at) => {
                 self.call_off(&at);
+                self.failing.remove(&at);
                 let withdrawn = self.catalog.remove(&at);
-                self.withdraw(withdrawn);
+                self.withdraw(withdrawn, Because::Gone);
             }
             WatchEvent::Scanned => self.catalog.set_scanned(),
         }
@@ -170,7 +198,9 @@ impl Ingest {
             let private = self.torrents.private;
             self.jobs.spawn_blocking(move || {
                 let started = Instant::now();
-                let result = hasher::hash(&roots, &file, private, &cancel)
+                let hash = || hasher::hash(&roots, &file, private, &cancel);
+                let result = catch_unwind(AssertUnwindSafe(hash))
+                    .unwrap_or_else(|_| Err(io::Error::other("hashing it panicked").into()))
                     .map(|info| Torrent::new(file.clone(), &info));
                 debug!(file = ?file.at, size = file.binding.size(), took = ?started.elapsed(), "hashed");
                 (file, result)
@@ -184,45 +214,75 @@ impl Ingest {
             Some(Work::Running { file: current, .. }) if *current == file => self.work.remove(&file.at),
             _ => return,
         };
+        let name = self.catalog.exact_name(&file.at);
         match result {
             Ok(torrent) => {
-                let name = self.catalog.exact_name(&file.at);
-                info!(file = %name.display(), info_hash = %torrent.info_hash(), size = file.binding.size(), "serving");
+                info!(file = ?name, info_hash = %torrent.info_hash(), size = file.binding.size(), "serving");
+                self.failing.remove(&file.at);
                 let replaced = self.catalog.insert(Arc::new(torrent));
-                self.withdraw(replaced);
+                self.withdraw(replaced, Because::Changed);
             }
             Err(HashError::Changed) => self.watcher.unsettled(file.at),
             Err(HashError::Cancelled) => {}
+            Err(HashError::Io(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
+                // No event tells when a mount or a disk is well again, or descriptors are free.
+                if self.failing.insert(file.at.clone()) {
+                    warn!(file = ?name, %error, "this file can't be hashed and is left out; it is tried again");
+                }
+                self.watcher.unsettled(file.at);
+            }
             Err(error) => {
-                let name = self.catalog.exact_name(&file.at);
-                warn!(file = %name.display(), %error, "this file is left out");
+                warn!(file = ?name, %error, "this file is left out");
                 let withdrawn = self.catalog.remove(&file.at);
-                self.withdraw(withdrawn);
+                self.withdraw(withdrawn, Because::Gone);
             }
         }
     }
 
-    /// Ends what rests on a torrent that is no longer offered: the swarm at once, uploads at once if the file was
-    /// changed in place. A file that was replaced or deleted is still whole, and served to those who have begun.
-    fn withdraw(&mut self, withdrawn: Option<Arc<Torrent>>) {
-        let Some(torrent) = withdrawn else { return };
-        if self.catalog.is_offered(&torrent.info_hash()) {
-            // The same contents under another path, or hashed again: whoever has them goes on.
-            return;
+    fn on_doubt(&mut self, doubted: &Arc<Torrent>, doubt: Doubt) {
+        let file = doubted.file();
+        if self.catalog.at(&file.at).is_some_and(|torrent| Arc::ptr_eq(&torrent, doubted)) {
+            match doubt {
+                Doubt::Unreadable => self.watcher.unsettled(file.at.clone()),
+                Doubt::Touched => {
+                    let (watcher, at) = (self.watcher.clone(), file.at.clone());
+                    self.looking.spawn(async move { watcher.check(at).await });
+                }
+            }
         }
-        self.tracker.forget(&torrent.info_hash());
+    }
+
+    /// Ends the uploads of a torrent that is no longer offered: at once if its file was changed in place. One that was
+    /// replaced or deleted is still whole, and is served for a while to those who have begun.
+    fn withdraw(&mut self, withdrawn: Option<Arc<Torrent>>, because: Because) {
+        let Some(torrent) = withdrawn else { return };
         let name = self.catalog.exact_name(&torrent.file().at);
-        info!(file = %name.display(), info_hash = %torrent.info_hash(), "no longer served");
-        let Some(open) = self.store.find_open(&torrent.file().binding) else {
+        info!(file = ?name, info_hash = %torrent.info_hash(), "no longer served");
+        let Some(open) = self.store.find_open(&torrent.file().binding.contents()) else {
             torrent.revoked().cancel();
             return;
         };
         self.leaving.spawn(async move {
-            let whole = tokio::task::spawn_blocking(move || open.verify().is_ok()).await.unwrap_or(false);
+            let sameness = tokio::task::spawn_blocking(move || open.verify()).await;
+            let whole = match (sameness, because) {
+                (Ok(Ok(Sameness::Same | Sameness::Unlinked)), _) => true,
+                // It was renamed, or lost one of its names.
+                (Ok(Ok(Sameness::Touched)), Because::Gone) => true,
+                _ => false,
+            };
             if whole {
                 tokio::time::sleep(GRACE).await;
             }
             torrent.revoked().cancel();
         });
     }
+}
+
+/// Why a torrent is withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Because {
+    /// There is something else by its name, or its own inode was changed.
+    Changed,
+    /// There is nothing by its name any more.
+    Gone,
 }

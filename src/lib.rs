@@ -25,12 +25,13 @@
 //! | `tracker` | swarms, expiry, and who is told of whom: values in, values out |
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; the only unsafe code |
+//! | `accept` | accepting connections, and how many are held |
 //! | `config` | settings as the program uses them |
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
-//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` > (`config`,
-//! `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test
+//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` > (`accept`,
+//! `config`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test
 //! holds this.
 //!
 //! # What is promised
@@ -42,6 +43,7 @@
 //!   `store`.
 //! - Whatever others control is bounded by a named constant.
 
+mod accept;
 mod catalog;
 pub mod cli;
 mod config;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::files::{Binding, Roots, SettledFile};
+use crate::files::{Binding, Contents, Roots, Sameness, SettledFile};
 
 /// Why a file's blocks can't be had (any more).
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub(crate) enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Store {
     roots: Arc<Roots>,
-    open: Mutex<HashMap<Binding, Weak<OpenFile>>>,
+    open: Mutex<HashMap<Contents, Weak<OpenFile>>>,
     epoch: Instant,
 }
 
@@ -46,7 +46,7 @@ impl Store {
 
     /// Opens and maps a file, or shares it with those who have it open. Waits for the disk.
     pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
-        if let Some(open) = self.find_open(&file.binding) {
+        if let Some(open) = self.find_open(&file.binding.contents()) {
             return Ok(open);
         }
         let opened = self.roots.get(file.at.root).open(&file.target)?;
@@ -54,18 +54,18 @@ impl Store {
 
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Two connections may have opened it at the same time; one map serves both.
-        if let Some(other) = open.get(&file.binding).and_then(Weak::upgrade) {
+        if let Some(other) = open.get(&file.binding.contents()).and_then(Weak::upgrade) {
             return Ok(other);
         }
         let opened = Arc::new(opened);
         open.retain(|_, other| other.strong_count() > 0);
-        open.insert(file.binding, Arc::downgrade(&opened));
+        open.insert(file.binding.contents(), Arc::downgrade(&opened));
         Ok(opened)
     }
 
-    /// The open file of this binding, if a connection holds one.
-    pub(crate) fn find_open(&self, binding: &Binding) -> Option<Arc<OpenFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(binding).and_then(Weak::upgrade)
+    /// The open file of these contents, if a connection holds one.
+    pub(crate) fn find_open(&self, contents: &Contents) -> Option<Arc<OpenFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(contents).and_then(Weak::upgrade)
     }
 }
 
@@ -88,11 +88,11 @@ impl OpenFile {
         Ok(open)
     }
 
-    /// Whether the inode is still as it was when it was hashed; one `fstat`.
-    pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        match Binding::of(&self.file.metadata()?).same_contents(&self.binding) {
-            true => Ok(()),
-            false => Err(StoreError::Changed),
+    /// What has become of the inode since it was hashed, unless it was certainly written to; one `fstat`.
+    pub(crate) fn verify(&self) -> Result<Sameness, StoreError> {
+        match self.binding.compare(&self.file.metadata()?) {
+            Sameness::Other => Err(StoreError::Changed),
+            sameness => Ok(sameness),
         }
     }
 
@@ -103,8 +103,8 @@ impl OpenFile {
     }
 
     /// Looks at the inode again, and brings the range and what lies beside it into memory. Waits for the disk.
-    pub(crate) fn prepare(&self, range: &Range<u64>) -> Result<(), StoreError> {
-        self.verify()?;
+    pub(crate) fn prepare(&self, range: &Range<u64>) -> Result<Sameness, StoreError> {
+        let sameness = self.verify()?;
         let now = self.record.now();
         self.record.mark_fresh(now);
         if !self.record.is_warm(range, now) {
@@ -112,7 +112,7 @@ impl OpenFile {
             self.populate(&whole)?;
             self.record.mark_warm(&whole, self.record.now());
         }
-        Ok(())
+        Ok(sameness)
     }
 
     fn populate(&self, range: &Range<u64>) -> Result<(), StoreError> {
@@ -178,7 +178,7 @@ impl<'a> Ready<'a> {
 ///
 /// For residency `mincore` would be exact, but it says "resident" of everything to a process that may not write to the
 /// file. A part that the kernel drops within [`Record::WARM`] of its use makes a worker wait for the disk; that takes
-/// a machine that evicts pages which were just used.
+/// a machine so short of memory that it evicts pages which were just used.
 #[derive(Debug)]
 struct Record {
     size: u64,
@@ -193,7 +193,7 @@ impl Record {
     /// What is read ahead at once: large enough that a disk is asked seldom, small enough that one block doesn't
     /// wait long. A multiple of the page size.
     const PART: u64 = 1024 * 1024;
-    const WARM: Duration = Duration::from_secs(60);
+    const WARM: Duration = Duration::from_secs(10);
 
     fn new(size: u64, epoch: Instant) -> Self {
         let parts = usize::try_from(size.div_ceil(Self::PART)).unwrap_or(usize::MAX);
@@ -378,9 +378,9 @@ mod tests {
         let second = fixture.store.open(&settled).unwrap();
         assert!(Arc::ptr_eq(&first, &second));
         drop(first);
-        assert!(fixture.store.find_open(&settled.binding).is_some());
+        assert!(fixture.store.find_open(&settled.binding.contents()).is_some());
         drop(second);
-        assert!(fixture.store.find_open(&settled.binding).is_none());
+        assert!(fixture.store.find_open(&settled.binding.contents()).is_none());
     }
 
     #[test]
@@ -390,7 +390,17 @@ mod tests {
         let other = fixture.dir.path().join("other");
         std::fs::write(&other, b"new").unwrap();
         std::fs::rename(&other, fixture.path()).unwrap();
-        open.verify().unwrap();
+        assert_eq!(open.verify().unwrap(), Sameness::Unlinked);
+    }
+
+    #[test]
+    fn does_not_vouch_for_a_file_whose_mtime_may_have_been_set_back() {
+        let fixture = fixture(b"0123456789");
+        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let mtime = std::fs::metadata(fixture.path()).unwrap().modified().unwrap();
+        std::fs::write(fixture.path(), b"9876543210").unwrap();
+        File::options().write(true).open(fixture.path()).unwrap().set_modified(mtime).unwrap();
+        assert_eq!(open.verify().unwrap(), Sameness::Touched);
     }
 
     #[test]

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["ingest"],
     &["catalog", "hasher"],
     &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],
-    &["config", "metrics", "store", "state", "watcher"],
+    &["accept", "config", "metrics", "store", "state", "watcher"],
     // What a file is: any room may need to say it.
     &["files"],
     &["distributor_proto"],

@@ -1,6 +1,6 @@
-//! HTTP connections: accepts them, bounds them, and hands each request on with the addresses that it came by.
+//! HTTP connections: bounds what a client can do with one, and hands each request on with the addresses that it came
+//! by.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,14 +9,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::{Request, service};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Ends;
+use crate::accept::Acceptor;
 
 /// How long a client may take to send a request's head, or stay silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,35 +26,24 @@ const MAX_HEAD_LEN: usize = 32 * 1024;
 const MAX_HEADERS: usize = 64;
 /// How long a client may leave our answer unread. The kernel counts; it then resets the connection.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// The pause after the system refuses to accept (no descriptors left, say); trying at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(
-    listener: TcpListener,
-    router: Router,
-    max_connections: usize,
-    shutdown: CancellationToken,
-) {
-    let permits = Arc::new(Semaphore::new(max_connections));
-    let tasks = TaskTracker::new();
-    while let Some(Ok(permit)) = shutdown.run_until_cancelled(Arc::clone(&permits).acquire_owned()).await {
-        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
-        match accepted {
-            Ok((stream, _)) => {
+/// Serves connections until shutdown; when dropped it ends those that are left.
+pub(super) async fn run(acceptor: Acceptor, router: Router, shutdown: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            (stream, admission) = acceptor.accept() => {
                 let (router, shutdown) = (router.clone(), shutdown.clone());
-                tasks.spawn(async move {
-                    let _permit = permit;
+                connections.spawn(async move {
+                    let _admission = admission;
                     serve(stream, router, shutdown).await;
                 });
             }
-            Err(error) => {
-                warn!(%error, "can't accept an HTTP connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Some(_) = connections.join_next() => {}
         }
     }
-    tasks.close();
-    tasks.wait().await;
+    while connections.join_next().await.is_some() {}
 }
 
 async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken) {

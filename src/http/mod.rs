@@ -12,9 +12,11 @@ use axum::Router;
 use axum::routing::get;
 use distributor_proto::PeerId;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::refusal::Refusal;
+use crate::accept::Acceptor;
 use crate::catalog::Catalog;
 use crate::config::{AdvertisedAddr, HttpConfig};
 use crate::files::Roots;
@@ -34,12 +36,18 @@ pub(crate) struct Http {
     /// Where the seeder listens.
     pub(crate) peers_addr: SocketAddr,
     pub(crate) advertise: Vec<AdvertisedAddr>,
+    /// A permit for each request that waits for a file.
+    pub(crate) waits: Semaphore,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Http {
     /// Answers requests until shutdown, and returns when the last connection is closed.
-    pub(crate) async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let shutdown = self.shutdown.clone();
+        // Hosts that come through one proxy or translated address are many connections from one address.
         let max_connections = self.config.max_connections;
+        let acceptor = Acceptor::new(listener, "HTTP", max_connections, max_connections);
         let router = Router::new()
             .route("/serve", get(torrents::serve))
             .route("/serve_last_updated", get(torrents::serve_last_updated))
@@ -47,7 +55,7 @@ impl Http {
             .route("/scrape", get(tracker::scrape))
             .fallback(async || Refusal::NoSuchPage)
             .with_state(Arc::new(self));
-        connections::run(listener, router, max_connections, shutdown).await;
+        connections::run(acceptor, router, shutdown).await;
     }
 }
 

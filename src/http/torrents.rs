@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -18,10 +19,17 @@ use axum::response::{IntoResponse, Response};
 use distributor_proto::{encode_torrent, percent_decode, percent_encode};
 use headers::{ETag, HeaderMapExt, IfModifiedSince, IfNoneMatch, LastModified};
 use sha1::{Digest, Sha1};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
 use super::{Ends, Http};
 use crate::catalog::{Lookup, RequestedPath, Torrent};
+use crate::files::FilePath;
+
+/// RFC 9110, 8.8.2.2: from this age on, an HTTP date tells one state of a file from the next.
+const DATE_RESOLUTION: Duration = Duration::from_secs(2);
 
 /// The torrent of the file that the query names.
 pub(super) async fn serve(
@@ -31,7 +39,7 @@ pub(super) async fn serve(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let requested = requested_path(&uri)?;
-    let torrent = http.wait_for(Wanted::File(&requested)).await?;
+    let torrent = http.find(Wanted::File(&requested)).await?;
     http.respond(&torrent, ends, &headers)
 }
 
@@ -46,7 +54,7 @@ pub(super) async fn serve_last_updated(
         None | Some("") => None,
         Some(_) => Some(requested_path(&uri)?),
     };
-    let torrent = http.wait_for(Wanted::Latest(scope.as_ref())).await?;
+    let torrent = http.find(Wanted::Latest(scope.as_ref())).await?;
     http.respond(&torrent, ends, &headers)
 }
 
@@ -73,16 +81,44 @@ impl Wanted<'_> {
     }
 }
 
-impl Http {
-    async fn wait_for(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
-        tokio::time::timeout(self.config.wait, self.find(wanted)).await.unwrap_or(Err(Refusal::NotReady))
+/// The patience of one request.
+struct Wait<'a> {
+    http: &'a Http,
+    end: Instant,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Wait<'a> {
+    fn new(http: &'a Http) -> Self {
+        Self { http, end: Instant::now() + http.config.wait, permit: None }
     }
 
+    /// Waits until it is over with what is in the way. Clients that go away meanwhile are not noticed, since one that
+    /// has closed its half looks the same: those who wait may not take all connections there are.
+    async fn until(&mut self, over: &CancellationToken) -> Result<(), Refusal> {
+        if self.permit.is_none() {
+            self.permit = Some(self.http.waits.try_acquire().map_err(|_| Refusal::NotReady)?);
+        }
+        tokio::select! {
+            () = over.cancelled() => Ok(()),
+            () = tokio::time::sleep_until(self.end) => Err(Refusal::NotReady),
+            () = self.http.shutdown.cancelled() => Err(Refusal::NotReady),
+        }
+    }
+}
+
+impl Http {
     /// Finds a torrent whose file is, at this moment, what the torrent says. Events of the directory may be on their
     /// way still, so a name that isn't known, and a file that isn't as it was, are looked at on the disk.
     async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
+        let mut wait = Wait::new(self);
         let mut looked = false;
         let mut doubted: Option<Arc<Torrent>> = None;
+        if let Wanted::Latest(_) = wanted {
+            for (root, _) in self.roots.iter() {
+                self.ingest.look(FilePath::new(root, "")).await;
+            }
+        }
         loop {
             match self.look_up(wanted) {
                 Lookup::Ready(torrent) => {
@@ -95,9 +131,9 @@ impl Http {
                     self.ingest.look(torrent.file().at.clone()).await;
                     doubted = Some(torrent);
                 }
-                Lookup::Pending(over) => over.cancelled().await,
+                Lookup::Pending(over) => wait.until(&over).await?,
                 Lookup::Unknown if !self.catalog.scanned().is_cancelled() => {
-                    self.catalog.scanned().cancelled().await;
+                    wait.until(self.catalog.scanned()).await?;
                 }
                 Lookup::Unknown if !looked => {
                     looked = true;
@@ -121,7 +157,10 @@ impl Http {
 
     async fn is_current(&self, torrent: &Arc<Torrent>) -> bool {
         let (roots, torrent) = (Arc::clone(&self.roots), Arc::clone(torrent));
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(torrent.disk()).acquire_owned().await else { return false };
         let file_is_as_bound = move || {
+            let _permit = permit;
             let file = torrent.file();
             roots.get(file.at.root).is_as_bound(file)
         };
@@ -155,7 +194,7 @@ impl Http {
         // RFC 9110, 13.2.2: the date counts only where no tag is given.
         let unchanged = match (asked.typed_get::<IfNoneMatch>(), asked.typed_get::<IfModifiedSince>()) {
             (Some(tags), _) => etag.is_some_and(|etag| !tags.precondition_passes(&etag)),
-            (None, Some(date)) => !date.is_modified(modified),
+            (None, Some(date)) => is_of_date(modified, date.into(), SystemTime::now()),
             (None, None) => false,
         };
         if unchanged {
@@ -164,6 +203,13 @@ impl Http {
             Ok((answer, body).into_response())
         }
     }
+}
+
+/// Whether a host that has what was modified at `date` has this. A later date says nothing: what is asked for may be an
+/// older file now. Neither does one of this very second, in which there may be another change.
+fn is_of_date(modified: SystemTime, date: SystemTime, now: SystemTime) -> bool {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).ok();
+    seconds(modified) == seconds(date) && now.duration_since(modified).is_ok_and(|age| age >= DATE_RESOLUTION)
 }
 
 /// Values made of percent-encoded or quoted ASCII always fit; one that didn't would be left out.
@@ -250,6 +296,16 @@ mod tests {
             "attachment; filename=\"____.iso.torrent\"; filename*=UTF-8''%C3%BC%22%25.iso.torrent"
         );
         assert_eq!(content_disposition(b"\xff\n"), "attachment; filename=\"__.torrent\"");
+    }
+
+    #[test]
+    fn takes_a_date_only_for_the_state_that_it_tells_from_all_others() {
+        let at = |seconds: f64| UNIX_EPOCH + Duration::from_secs_f64(seconds);
+        assert!(is_of_date(at(100.7), at(100.0), at(200.0)));
+        assert!(!is_of_date(at(100.7), at(150.0), at(200.0)), "the host has something newer");
+        assert!(!is_of_date(at(100.7), at(99.0), at(200.0)), "the host has something older");
+        assert!(!is_of_date(at(100.7), at(100.0), at(101.0)), "it may change again in this second");
+        assert!(!is_of_date(at(100.7), at(100.0), at(50.0)), "the clock is wrong");
     }
 
     #[test]

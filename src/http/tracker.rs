@@ -16,7 +16,8 @@ use distributor_proto::{
 use super::{Ends, Http};
 use crate::tracker::Answer;
 
-const NOT_SERVED: &str = "no file of this torrent is served here; fetch a new torrent";
+const NOT_SERVED: &str =
+    "no file of this torrent is served here now: it was changed or removed, or is still being hashed";
 
 pub(super) async fn announce(
     State(http): State<Arc<Http>>,

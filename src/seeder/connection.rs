@@ -6,13 +6,13 @@ use std::future::pending;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use distributor_proto::{Event, InfoHash, Input, Output, Session, SessionError};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::trace;
 
@@ -20,6 +20,8 @@ use super::Shared;
 use super::outgoing::{Outgoing, Plan};
 use super::slots::Seat;
 use crate::catalog::Torrent;
+use crate::files::Sameness;
+use crate::ingest::Doubt;
 use crate::store::{self, OpenFile, StoreError};
 
 /// How much is read from a socket at a time. Peers send little to a seeder: this is a hundred requests and more.
@@ -44,7 +46,7 @@ pub(super) enum Closed {
     #[error("the file with the info hash {0} is no longer served")]
     Revoked(InfoHash),
     #[error("{0}")]
-    Store(StoreError, InfoHash),
+    Store(StoreError, Arc<Torrent>),
     #[error("{0}")]
     Protocol(#[from] SessionError),
     #[error("{0}")]
@@ -96,7 +98,7 @@ struct Connection<'a> {
     finished: bool,
 }
 
-type DiskWork = JoinHandle<Result<Arc<OpenFile>, StoreError>>;
+type DiskWork = Pin<Box<dyn Future<Output = Result<(Arc<OpenFile>, Sameness), StoreError>> + Send>>;
 
 impl Connection<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, Closed> {
@@ -126,15 +128,19 @@ impl Connection<'_> {
                 done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
                 ready = ready(&self.stream, interest) => {
                     let ready = ready?;
-                    if ready.is_readable() || ready.is_read_closed() {
-                        self.receive()?;
-                    }
+                    let read = if ready.is_readable() || ready.is_read_closed() { self.receive()? } else { 0 };
                     if ready.is_writable() {
                         self.send()?;
+                    }
+                    // Nobody has that much to ask for at a time: others go first.
+                    if read == READ_LEN {
+                        tokio::task::yield_now().await;
                     }
                 }
                 () = &mut timer => self.input(Input::Timeout)?,
             }
+            // The socket of a peer that never pauses is always ready; waiting for it gives way to nobody.
+            tokio::task::consume_budget().await;
         }
     }
 
@@ -188,17 +194,20 @@ impl Connection<'_> {
         }
     }
 
-    fn receive(&mut self) -> Result<(), Closed> {
+    /// Reads once; returns how many bytes.
+    fn receive(&mut self) -> Result<usize, Closed> {
+        let now = Instant::now();
         SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
             Ok(0) => {
                 self.peer_may_send = false;
-                Ok(self.session.handle_input(Instant::now(), Input::Eof)?)
+                self.session.handle_input(now, Input::Eof)?;
+                Ok(0)
             }
             Ok(read) => {
-                let received = scratch.get(..read).unwrap_or_default();
-                Ok(self.session.handle_input(Instant::now(), Input::Received(received))?)
+                self.session.handle_input(now, Input::Received(scratch.get(..read).unwrap_or_default()))?;
+                Ok(read)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error.into()),
         })
     }
@@ -222,15 +231,17 @@ impl Connection<'_> {
         match sent {
             Ok(sent) => {
                 self.outgoing.advance(sent);
-                self.input(Input::Writable)?;
-                if self.outgoing.is_full() {
-                    self.input(Input::Blocked)?;
-                }
-                Ok(())
+                if sent > 0 { self.has_room() } else { Ok(()) }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.input(Input::Blocked),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Something has moved; there may be room in the queue for more.
+    fn has_room(&mut self) -> Result<(), Closed> {
+        self.input(Input::Writable)?;
+        if self.outgoing.is_full() { self.input(Input::Blocked) } else { Ok(()) }
     }
 
     /// Has a range of the file made ready, unless another is under way.
@@ -239,23 +250,37 @@ impl Connection<'_> {
         let store = Arc::clone(&self.shared.store);
         let torrent = Arc::clone(torrent);
         let file = self.file.clone();
-        self.disk_work = Some(tokio::task::spawn_blocking(move || {
-            let file = match file {
-                Some(file) => file,
-                None => store.open(torrent.file())?,
+        self.disk_work = Some(Box::pin(async move {
+            let permit = Arc::clone(torrent.disk()).acquire_owned().await.map_err(io::Error::other)?;
+            let work = move || {
+                // Held until the disk has answered, even if nobody waits for that any more.
+                let _permit = permit;
+                let file = match file {
+                    Some(file) => file,
+                    None => store.open(torrent.file())?,
+                };
+                let sameness = file.prepare(&range)?;
+                Ok((file, sameness))
             };
-            file.prepare(&range)?;
-            Ok(file)
+            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
         }));
     }
 
-    fn finish_disk_work(&mut self, done: Result<Arc<OpenFile>, StoreError>) -> Result<(), Closed> {
-        self.file = Some(done.map_err(|error| self.closed_because_unreadable(error))?);
-        Ok(())
+    fn finish_disk_work(
+        &mut self,
+        done: Result<(Arc<OpenFile>, Sameness), StoreError>,
+    ) -> Result<(), Closed> {
+        let (file, sameness) = done.map_err(|error| self.closed_because_unreadable(error))?;
+        if let (Sameness::Touched, Some(torrent)) = (sameness, &self.torrent) {
+            self.shared.ingest.doubt(torrent, Doubt::Touched);
+        }
+        self.file = Some(file);
+        // It was we who were slow: the peer's patience with us, and ours with it, begin anew.
+        self.has_room()
     }
 
     fn closed_because_unreadable(&self, error: StoreError) -> Closed {
-        self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Store(error, torrent.info_hash()))
+        self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Store(error, Arc::clone(torrent)))
     }
 
     fn closed_because_revoked(&self) -> Closed {
@@ -263,9 +288,9 @@ impl Connection<'_> {
     }
 }
 
-async fn disk_work_done(work: &mut Option<DiskWork>) -> Result<Arc<OpenFile>, StoreError> {
+async fn disk_work_done(work: &mut Option<DiskWork>) -> Result<(Arc<OpenFile>, Sameness), StoreError> {
     let Some(running) = work else { return pending().await };
-    let done = running.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+    let done = running.await;
     *work = None;
     done
 }

@@ -6,39 +6,39 @@ mod connection;
 mod outgoing;
 mod slots;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributor_proto::{PeerId, SessionConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use self::connection::Closed;
 use self::slots::Slots;
+use crate::accept::Acceptor;
 use crate::catalog::Catalog;
 use crate::config::SeederConfig;
+use crate::ingest::{Doubt, IngestHandle};
 use crate::store::Store;
 
 /// How often it is seen whose turn is over; that much longer than meant can one last.
 const ROTATION: Duration = Duration::from_secs(1);
-/// The pause after the system refuses to accept (no descriptors left, say); trying at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Uploads the catalog's torrents.
 #[derive(Debug)]
 pub(crate) struct Seeder {
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
+    max_connections: usize,
+    max_per_address: usize,
 }
 
 /// What all connections have in common.
 #[derive(Debug)]
 struct Shared {
     catalog: Arc<Catalog>,
+    ingest: IngestHandle,
     store: Arc<Store>,
     slots: Arc<Slots>,
     session: SessionConfig,
@@ -50,55 +50,45 @@ impl Seeder {
         config: &SeederConfig,
         our_id: PeerId,
         catalog: Arc<Catalog>,
+        ingest: IngestHandle,
         store: Arc<Store>,
         shutdown: CancellationToken,
     ) -> Self {
         let shared = Shared {
             catalog,
+            ingest,
             store,
             slots: Slots::new(config.upload_slots.count()),
             session: SessionConfig::new(our_id),
             shutdown,
         };
-        Self { shared: Arc::new(shared), connections: Arc::new(Semaphore::new(config.max_connections)) }
+        Self {
+            shared: Arc::new(shared),
+            max_connections: config.max_connections,
+            max_per_address: config.max_connections_per_address,
+        }
     }
 
     /// Accepts peers until shutdown, and returns when the last connection is closed.
     pub(crate) async fn run(self, listener: TcpListener) {
-        let tasks = TaskTracker::new();
+        let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);
+        let mut connections = JoinSet::new();
         let mut turns = tokio::time::interval(ROTATION);
         loop {
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
                 _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
-                (stream, permit) = self.accept(&listener) => {
+                (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);
-                    tasks.spawn(async move {
-                        let _permit = permit;
+                    connections.spawn(async move {
+                        let _admission = admission;
                         serve(stream, &shared).await;
                     });
                 }
+                Some(_) = connections.join_next() => {}
             }
         }
-        tasks.close();
-        tasks.wait().await;
-    }
-
-    /// The next connection, and the permit to hold it. At the limit, newcomers wait in the listener's backlog.
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-        loop {
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
-                return std::future::pending().await;
-            };
-            match listener.accept().await {
-                Ok((stream, _)) => return (stream, permit),
-                Err(error) => {
-                    warn!(%error, "can't accept a peer");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        while connections.join_next().await.is_some() {}
     }
 }
 
@@ -107,9 +97,9 @@ async fn serve(stream: TcpStream, shared: &Shared) {
     match connection::drive(stream, shared).await {
         Closed::Finished | Closed::BothSeeds | Closed::Shutdown => debug!(%peer, "closed"),
         Closed::Store(error, torrent) => {
-            info!(%peer, info_hash = %torrent, %error, "closed: the file can't be read any more");
+            info!(%peer, info_hash = %torrent.info_hash(), %error, "closed: the file can't be read any more");
+            shared.ingest.doubt(&torrent, Doubt::Unreadable);
         }
         closed => debug!(%peer, reason = %closed, "closed"),
     }
-    let _: SocketAddr = peer;
 }

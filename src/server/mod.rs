@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use distributor_proto::PeerId;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -43,9 +43,7 @@ pub enum BindError {
     #[error(transparent)]
     Directory(#[from] RootError),
     /// An address can't be listened on.
-    #[error(
-        "can't listen for {what} on {addr}: {source}; stop the program that has it, or name another address"
-    )]
+    #[error("can't listen for {what} on {addr}: {source}; {}", advice(source))]
     Listen {
         /// HTTP or peers.
         what: &'static str,
@@ -57,6 +55,14 @@ pub enum BindError {
     /// The directories can't be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the program that has it, or name another port",
+        io::ErrorKind::PermissionDenied => "name a port above 1023, or run as a user who may listen there",
+        _ => "name an address that this host has",
+    }
 }
 
 /// A part of the server ended that should not have.
@@ -141,37 +147,40 @@ impl Server {
 
         let our_id = PeerId::azureus(CLIENT, CLIENT_VERSION, rand::random());
 
-        let seeder = Seeder::new(
-            &self.config.seeder,
-            our_id,
-            Arc::clone(&catalog),
-            Arc::clone(&store),
-            stop.child_token(),
-        );
         let (ingest, ingest_handle) = Ingest::new(
             Arc::clone(&self.roots),
             self.config.torrents,
             Arc::clone(&catalog),
-            Arc::clone(&tracker),
-            store,
+            Arc::clone(&store),
             self.watcher_handle,
         );
+        let seeder = Seeder::new(
+            &self.config.seeder,
+            our_id,
+            Arc::clone(&catalog),
+            ingest_handle.clone(),
+            store,
+            stop.child_token(),
+        );
+        let max_waits = (self.config.http.max_connections / 2).clamp(1, Semaphore::MAX_PERMITS);
         let http = Http {
             config: self.config.http,
             roots: self.roots,
-            catalog,
+            catalog: Arc::clone(&catalog),
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
             our_id,
             peers_addr: self.peers_addr,
             advertise: self.config.seeder.advertise,
+            waits: Semaphore::new(max_waits),
+            shutdown: stop.child_token(),
         };
 
         let mut rooms = JoinSet::new();
         rooms.spawn(ingest.run(self.events, stop.child_token()));
         rooms.spawn(seeder.run(self.peers));
-        rooms.spawn(http.run(self.http, stop.child_token()));
-        rooms.spawn(expire_peers(tracker, stop.child_token()));
+        rooms.spawn(http.run(self.http));
+        rooms.spawn(expire_peers(tracker, catalog, stop.child_token()));
 
         let result = tokio::select! {
             () = shutdown => Ok(()),
@@ -188,9 +197,9 @@ impl Server {
     }
 }
 
-async fn expire_peers(tracker: Arc<Tracker>, stop: CancellationToken) {
+async fn expire_peers(tracker: Arc<Tracker>, catalog: Arc<Catalog>, stop: CancellationToken) {
     let mut period = tokio::time::interval(EXPIRY_PERIOD);
     while stop.run_until_cancelled(period.tick()).await.is_some() {
-        tracker.expire(Instant::now());
+        tracker.expire(Instant::now(), |info_hash| catalog.is_offered(info_hash));
     }
 }

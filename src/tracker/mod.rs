@@ -98,20 +98,14 @@ impl Tracker {
         })
     }
 
-    /// Drops a swarm whose file is no longer served.
-    pub(crate) fn forget(&self, info_hash: &InfoHash) {
+    /// Drops the peers that have not announced for too long, and the swarms of what is no longer offered: not in the
+    /// moment of its withdrawal, so that a file whose times were touched finds its swarm again once it is hashed anew.
+    /// Takes time for each peer; meant for once a minute.
+    pub(crate) fn expire(&self, now: Instant, is_offered: impl Fn(&InfoHash) -> bool) {
         let mut swarms = self.swarms();
-        if let Some(swarm) = swarms.by_info_hash.remove(info_hash) {
-            swarms.peers = swarms.peers.saturating_sub(swarm.len());
-        }
-    }
-
-    /// Drops the peers that have not announced for too long. Takes time for each peer; meant for once a minute.
-    pub(crate) fn expire(&self, now: Instant) {
-        let mut swarms = self.swarms();
-        swarms.by_info_hash.retain(|_, swarm| {
+        swarms.by_info_hash.retain(|info_hash, swarm| {
             swarm.expire(now);
-            !swarm.is_empty() || swarm.downloads() > 0
+            is_offered(info_hash) && (!swarm.is_empty() || swarm.downloads() > 0)
         });
         swarms.peers = swarms.by_info_hash.values().map(Swarm::len).sum();
     }
@@ -258,9 +252,17 @@ mod tests {
         room.announce(2, 10, AnnounceEvent::Started);
         room.now += Duration::from_secs(1);
         assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [], "not even before the sweep");
-        room.tracker.expire(room.now);
+        room.tracker.expire(room.now, |_| true);
         assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
-        room.tracker.forget(&HASH);
+    }
+
+    #[test]
+    fn drops_the_swarm_of_what_is_no_longer_offered() {
+        let mut room = Room::new();
+        room.announce(1, 10, AnnounceEvent::Started);
+        room.announce(1, 0, AnnounceEvent::Completed);
+        room.tracker.expire(room.now, |info_hash| *info_hash != HASH);
+        assert!(room.tracker.swarms().by_info_hash.is_empty());
         assert_eq!(room.tracker.swarms().peers, 0);
     }
 
