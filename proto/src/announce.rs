@@ -13,7 +13,7 @@ use crate::{
     query::{QueryError, pairs},
 };
 
-/// The longest `key` that is taken, in bytes. Clients send 8 or so; it is kept for each peer.
+/// The longest `key` that is taken, in bytes. Clients send 8 or so.
 pub const MAX_KEY_LEN: usize = 64;
 
 /// Why a query is no announce or no scrape. Each reads as a failure reason for the person behind the client.

@@ -25,14 +25,14 @@ pub struct SessionConfig {
 impl SessionConfig {
     /// The defaults, as `our_id`.
     ///
-    /// 2,048 requests are 32 MiB of ordinary blocks: 250 ms of a 1 Gbit/s link. Clients send keep-alives
-    /// every two minutes and give up after about that long, so ours come sooner and their silence is borne
-    /// for twice the time.
+    /// 512 requests are 8 MiB of ordinary blocks, more than goes out in one write; further ones wait in the
+    /// socket, and a cancel has no more to look through. Clients send keep-alives every two minutes and give
+    /// up after about that long, so ours come sooner and their silence is borne for twice the time.
     #[must_use]
     pub const fn new(our_id: PeerId) -> Self {
         Self {
             our_id,
-            max_queued_requests: 2048,
+            max_queued_requests: 512,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(4 * 60),
             keep_alive: Duration::from_secs(100),

@@ -270,8 +270,8 @@ impl Session {
         let was_full = self.is_full();
         let block = self.requests.pop_front()?;
         if was_full && let Err(error) = self.resume() {
-            // This block was asked for properly and still goes out; the deadline is now, so that the driver
-            // hears.
+            // This block was asked for properly and is still handed out; the deadline is now, so that the driver
+            // hears, and closes.
             self.fail(error);
         }
         Some(Transmit::Block { header: block_header(block), block })
