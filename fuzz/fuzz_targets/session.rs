@@ -15,14 +15,23 @@ enum Operation {
     /// Bytes as they come.
     Received(Vec<u8>),
     /// A message in a proper frame.
-    Message { id: u8, payload: Vec<u8> },
+    Message {
+        id: u8,
+        payload: Vec<u8>,
+    },
     /// A request that may well be right.
-    Request { index: u8, begin: u16, length: u16 },
+    Request {
+        index: u8,
+        begin: u16,
+        length: u16,
+    },
     Unchoke,
     Choke,
     Blocked,
     Writable,
-    Wait { milliseconds: u32 },
+    Wait {
+        milliseconds: u32,
+    },
     Eof,
 }
 
@@ -40,7 +49,8 @@ fuzz_target!(|conversation: Conversation| {
     let mut now = Instant::now();
     let mut config = SessionConfig::new(PeerId::new(*b"-Di0100-us us us us "));
     config.max_queued_requests = MAX_QUEUED;
-    let mut driver = Driver { session: Session::accept(now, config), geometry, blocked: false, failed: false };
+    let mut driver =
+        Driver { session: Session::accept(now, config), geometry, blocked: false, failed: false };
 
     if conversation.shakes_hands {
         let handshake = Handshake {
@@ -115,7 +125,8 @@ impl Driver {
                 Output::Timeout(_) => return,
                 output if self.failed => panic!("output after an error: {output:?}"),
                 Output::Event(Event::InfoHash(_)) => {
-                    self.failed = self.session.handle_input(now, Input::Accept { geometry: self.geometry }).is_err();
+                    self.failed =
+                        self.session.handle_input(now, Input::Accept { geometry: self.geometry }).is_err();
                 }
                 Output::Event(_) => {}
                 Output::Transmit(transmit) => {
