@@ -69,6 +69,7 @@ pub(super) async fn drive(stream: TcpStream, shared: &Shared) -> Closed {
         file: None,
         disk_work: None,
         outgoing: Outgoing::default(),
+        socket_is_full: false,
         peer_may_send: true,
         finished: false,
     };
@@ -92,6 +93,8 @@ struct Connection<'a> {
     /// Opens the file or makes a range of it ready, on the blocking pool.
     disk_work: Option<DiskWork>,
     outgoing: Outgoing,
+    /// It took nothing when last tried. Until it does there is no use in making ready what it could take.
+    socket_is_full: bool,
     /// Until the other side has closed its half.
     peer_may_send: bool,
     /// The session has nothing more to say; what is queued still goes out.
@@ -114,7 +117,7 @@ impl Connection<'_> {
                 return Err(Closed::Finished);
             }
             let Plan { can_send, make_ready } = self.outgoing.plan(self.file.as_deref());
-            if let Some(range) = make_ready {
+            if let Some(range) = make_ready.filter(|_| !self.socket_is_full) {
                 self.start_disk_work(range);
             }
             let interest = self.interest(can_send);
@@ -130,6 +133,7 @@ impl Connection<'_> {
                     let ready = ready?;
                     let read = if ready.is_readable() || ready.is_read_closed() { self.receive()? } else { 0 };
                     if ready.is_writable() {
+                        self.socket_is_full = false;
                         self.send()?;
                     }
                     // Nobody has that much to ask for at a time: others go first.
@@ -187,7 +191,7 @@ impl Connection<'_> {
     /// holds the peer back.
     fn interest(&self, can_send: bool) -> Option<Interest> {
         let read = (self.peer_may_send && self.session.wants_input()).then_some(Interest::READABLE);
-        let write = can_send.then_some(Interest::WRITABLE);
+        let write = (can_send || self.socket_is_full).then_some(Interest::WRITABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
             (one, other) => one.or(other),
@@ -233,7 +237,10 @@ impl Connection<'_> {
                 self.outgoing.advance(sent);
                 if sent > 0 { self.has_room() } else { Ok(()) }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.input(Input::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.socket_is_full = true;
+                self.input(Input::Blocked)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -275,8 +282,8 @@ impl Connection<'_> {
             self.shared.ingest.doubt(torrent, Doubt::Touched);
         }
         self.file = Some(file);
-        // It was we who were slow: the peer's patience with us, and ours with it, begin anew.
-        self.has_room()
+        // If nothing moved because of the disk, that is not held against the peer.
+        if self.socket_is_full { Ok(()) } else { self.has_room() }
     }
 
     fn closed_because_unreadable(&self, error: StoreError) -> Closed {
