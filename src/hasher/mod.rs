@@ -1,6 +1,9 @@
 //! Pieces of a file to SHA-1. Reads with `pread` into a buffer of the caller's, never from a map, and vouches that
 //! the file was the same before and after. Knows no queue and no threads: whoever calls it lets it block.
 
+mod kernel;
+mod lanes;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
