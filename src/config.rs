@@ -29,6 +29,8 @@ pub struct Config {
     pub directories: Vec<PathBuf>,
     /// What torrents say.
     pub torrents: TorrentsConfig,
+    /// How files are hashed.
+    pub hashing: HashingConfig,
     /// The HTTP side: torrents and the tracker.
     pub http: HttpConfig,
     /// The peer side: uploading pieces.
@@ -41,6 +43,7 @@ impl Config {
         Self {
             directories: directories.into_iter().map(Into::into).collect(),
             torrents: TorrentsConfig::default(),
+            hashing: HashingConfig::default(),
             http: HttpConfig::default(),
             seeder: SeederConfig::default(),
         }
@@ -59,6 +62,70 @@ pub struct TorrentsConfig {
 impl Default for TorrentsConfig {
     fn default() -> Self {
         Self { private: true }
+    }
+}
+
+/// Settings of hashing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct HashingConfig {
+    /// How many threads hash and read; by default as many as there are processors.
+    pub threads: Option<NonZeroUsize>,
+    /// Whether they read only when nobody else wants the disk, as far as the I/O scheduler knows such a class (bfq and
+    /// mq-deadline do).
+    pub idle_io: bool,
+    /// Which variant of SHA-1; the fastest by default.
+    pub kernel: Sha1Kernel,
+}
+
+/// A variant of SHA-1. All give the same digests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sha1Kernel {
+    /// Whichever is measured to be the fastest here.
+    #[default]
+    Fastest,
+    /// Sixteen pieces at a time.
+    Avx512,
+    /// Eight pieces at a time.
+    Avx2,
+    /// One piece at a time, by the SHA extensions where there are any.
+    Scalar,
+}
+
+impl Sha1Kernel {
+    const ALL: [Self; 4] = [Self::Fastest, Self::Avx512, Self::Avx2, Self::Scalar];
+
+    /// As it is written.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fastest => "fastest",
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Scalar => "scalar",
+        }
+    }
+}
+
+/// What was given names no variant of SHA-1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no SHA-1 kernel; write fastest, avx512, avx2 or scalar")]
+pub struct Sha1KernelError(String);
+
+impl FromStr for Sha1Kernel {
+    type Err = Sha1KernelError;
+
+    fn from_str(text: &str) -> Result<Self, Sha1KernelError> {
+        Self::ALL
+            .into_iter()
+            .find(|kernel| kernel.name() == text)
+            .ok_or_else(|| Sha1KernelError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Sha1Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -325,6 +392,14 @@ mod tests {
         ] {
             assert!(wrong.parse::<AnnounceUrl>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn reads_the_names_of_kernels() {
+        for kernel in Sha1Kernel::ALL {
+            assert_eq!(kernel.to_string().parse::<Sha1Kernel>().unwrap(), kernel);
+        }
+        assert!("AVX".parse::<Sha1Kernel>().is_err());
     }
 
     #[test]

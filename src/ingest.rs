@@ -1,21 +1,20 @@
 //! From the watcher's events to the catalog: hashes what has settled, offers it, and withdraws what changed or went.
 //! Sees that the catalog is up to date when somebody asks, and looks into it when somebody doubts it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::catalog::{Catalog, Torrent};
 use crate::config::TorrentsConfig;
-use crate::files::{FilePath, Roots, Sameness, SettledFile, Timestamp};
-use crate::hasher::{self, HashError};
+use crate::files::{FilePath, Sameness};
+use crate::hasher::{HashError, Hashed, Hasher, Ticket};
 use crate::store::Store;
 use crate::watcher::{WatchEvent, WatcherHandle};
 
@@ -64,19 +63,16 @@ impl IngestHandle {
 
 /// The room between the watcher and the catalog.
 pub(crate) struct Ingest {
-    roots: Arc<Roots>,
     torrents: TorrentsConfig,
     catalog: Arc<Catalog>,
     store: Arc<Store>,
     watcher: WatcherHandle,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     doubts: mpsc::Receiver<(Arc<Torrent>, Doubt)>,
-    /// What there is to hash; at most one for each file in the catalog.
-    work: HashMap<FilePath, Work>,
-    /// The waiting ones by age. The newest is hashed first: it is the likeliest to be asked for.
-    waiting: BTreeSet<(Timestamp, FilePath)>,
-    jobs: JoinSet<(SettledFile, Result<Torrent, HashError>)>,
-    max_jobs: usize,
+    hasher: Hasher,
+    hashed: mpsc::Receiver<Hashed>,
+    /// What there is to hash; at most one for each file in the catalog. To drop a ticket is to call it off.
+    work: HashMap<FilePath, Ticket>,
     /// Files that could not be read when last tried, so that it is said once.
     failing: HashSet<FilePath>,
     /// Looks at files that are doubted.
@@ -85,14 +81,9 @@ pub(crate) struct Ingest {
     leaving: JoinSet<()>,
 }
 
-enum Work {
-    Waiting(SettledFile),
-    Running { file: SettledFile, cancel: CancellationToken },
-}
-
 impl Ingest {
     pub(crate) fn new(
-        roots: Arc<Roots>,
+        (hasher, hashed): (Hasher, mpsc::Receiver<Hashed>),
         torrents: TorrentsConfig,
         catalog: Arc<Catalog>,
         store: Arc<Store>,
@@ -102,17 +93,15 @@ impl Ingest {
         let (doubts_sender, doubts) = mpsc::channel(MAX_DOUBTS);
         let handle = IngestHandle { watcher: watcher.clone(), asked: asked_sender, doubts: doubts_sender };
         let ingest = Self {
-            roots,
             torrents,
             catalog,
             store,
             watcher,
             asked,
             doubts,
+            hasher,
+            hashed,
             work: HashMap::new(),
-            waiting: BTreeSet::new(),
-            jobs: JoinSet::new(),
-            max_jobs: std::thread::available_parallelism().map_or(1, usize::from),
             failing: HashSet::new(),
             looking: JoinSet::new(),
             leaving: JoinSet::new(),
@@ -122,7 +111,6 @@ impl Ingest {
 
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<WatchEvent>, stop: CancellationToken) {
         loop {
-            self.start_jobs();
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = events.recv() => match event {
@@ -139,17 +127,9 @@ impl Ingest {
                     let _ = done.send(());
                 }
                 Some((torrent, doubt)) = self.doubts.recv() => self.on_doubt(&torrent, doubt),
-                Some(done) = self.jobs.join_next() => match done {
-                    Ok((file, result)) => self.on_hashed(file, result),
-                    Err(error) => warn!(%error, "a hashing job failed"),
-                },
+                Some(hashed) = self.hashed.recv() => self.on_hashed(hashed),
                 Some(_) = self.looking.join_next() => {}
                 Some(_) = self.leaving.join_next() => {}
-            }
-        }
-        for work in self.work.into_values() {
-            if let Work::Running { cancel, .. } = work {
-                cancel.cancel();
             }
         }
     }
@@ -157,19 +137,18 @@ impl Ingest {
     fn on_event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Pending(at) => {
-                self.call_off(&at);
+                self.work.remove(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
                 self.withdraw(withdrawn, Because::Changed);
             }
             WatchEvent::Settled(file) => {
-                self.call_off(&file.at);
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
-                self.waiting.insert((file.binding.mtime(), file.at.clone()));
-                self.work.insert(file.at.clone(), Work::Waiting(file));
+                let at = file.at.clone();
+                self.work.insert(at, self.hasher.submit(file, self.torrents.private));
             }
             WatchEvent::Gone(at) => {
-                self.call_off(&at);
+                self.work.remove(&at);
                 self.failing.remove(&at);
                 let withdrawn = self.catalog.remove(&at);
                 self.withdraw(withdrawn, Because::Gone);
@@ -178,52 +157,22 @@ impl Ingest {
         }
     }
 
-    fn call_off(&mut self, at: &FilePath) {
-        match self.work.remove(at) {
-            None => {}
-            Some(Work::Running { cancel, .. }) => cancel.cancel(),
-            Some(Work::Waiting(file)) => {
-                self.waiting.remove(&(file.binding.mtime(), file.at));
-            }
-        }
-    }
-
-    fn start_jobs(&mut self) {
-        while self.jobs.len() < self.max_jobs {
-            let Some((_, at)) = self.waiting.pop_last() else { return };
-            let Some(Work::Waiting(file)) = self.work.remove(&at) else { continue };
-            let cancel = CancellationToken::new();
-            self.work.insert(at, Work::Running { file: file.clone(), cancel: cancel.clone() });
-            let roots = Arc::clone(&self.roots);
-            let private = self.torrents.private;
-            self.jobs.spawn_blocking(move || {
-                let started = Instant::now();
-                let hash = || hasher::hash(&roots, &file, private, &cancel);
-                let result = catch_unwind(AssertUnwindSafe(hash))
-                    .unwrap_or_else(|_| Err(io::Error::other("hashing it panicked").into()))
-                    .map(|info| Torrent::new(file.clone(), &info));
-                debug!(file = ?file.at, size = file.binding.size(), took = ?started.elapsed(), "hashed");
-                (file, result)
-            });
-        }
-    }
-
-    fn on_hashed(&mut self, file: SettledFile, result: Result<Torrent, HashError>) {
-        // A job that was called off has been replaced, or its file is gone.
+    fn on_hashed(&mut self, Hashed { file, result }: Hashed) {
+        // Work that was called off has been replaced, or its file is gone; its result may have been on its way.
         match self.work.get(&file.at) {
-            Some(Work::Running { file: current, .. }) if *current == file => self.work.remove(&file.at),
+            Some(ticket) if *ticket.file() == file => self.work.remove(&file.at),
             _ => return,
         };
         let name = self.catalog.exact_name(&file.at);
         match result {
-            Ok(torrent) => {
+            Ok(info) => {
+                let torrent = Torrent::new(file.clone(), &info);
                 info!(file = ?name, info_hash = %torrent.info_hash(), size = file.binding.size(), "serving");
                 self.failing.remove(&file.at);
                 let replaced = self.catalog.insert(Arc::new(torrent));
                 self.withdraw(replaced, Because::Changed);
             }
             Err(HashError::Changed) => self.watcher.unsettled(file.at),
-            Err(HashError::Cancelled) => {}
             Err(HashError::Io(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
                 // No event tells when a mount or a disk is well again, or descriptors are free.
                 if self.failing.insert(file.at.clone()) {

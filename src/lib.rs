@@ -21,10 +21,10 @@
 //! | `seeder` | peer connections: each drives one `Session` of `distributor-proto`; who gets an upload slot |
 //! | `ingest` | settled files to the hasher to the catalog; what changed or went is withdrawn |
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
-//! | `hasher` | the pieces of a file to SHA-1 |
+//! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms, expiry, and who is told of whom: values in, values out |
 //! | `watcher` | events of the file system to files that hold still |
-//! | `store` | mapped files, and the vectored write that sends from them; the only unsafe code |
+//! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `accept` | accepting connections, and how many are held |
 //! | `config` | settings as the program uses them |
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
@@ -59,8 +59,10 @@ mod watcher;
 
 pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
-    HttpConfig, ListenAddr, SeederConfig, TorrentsConfig, UploadSlots, UploadSlotsError,
+    HashingConfig, HttpConfig, ListenAddr, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig,
+    UploadSlots, UploadSlotsError,
 };
 pub use files::RootError;
+pub use hasher::{HashingError, HashingProgress, HashingStatus};
 pub use server::{BindError, RunError, Server};
 pub use watcher::WatchError;

@@ -1,137 +1,172 @@
-//! Pieces of a file to SHA-1. Reads with `pread` into a buffer of the caller's, never from a map, and vouches that
-//! the file was the same before and after. Knows no queue and no threads: whoever calls it lets it block.
+//! Files to info dictionaries: SHA-1 of their pieces, many lanes at a time, on threads of its own. Vouches that a file was
+//! the same before and after; reads with `pread` into buffers of its own, never from a map.
+//!
+//! ```text
+//!  submit ──▶ queue ──▶ worker ──▶ lanes ──▶ kernel
+//!          newest first   │  reader ──▶ ▲
+//!                         ╰─ job: opened, digests collected, verified ──▶ Hashed
+//! ```
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `kernel` | the compression function for many messages at a time, and which variant is fastest here |
+//! | `lanes` | messages of unequal length through the lanes; the buffers |
+//! | `reader` | `pread`, and the hints of what is read next |
+//! | `job` | one file: opened, verified, its digests |
+//! | `queue` | which piece of which file is next |
+//! | `worker` | one thread |
+//! | `idle` | the idle class of I/O |
+//! | `progress` | how far it is |
+//!
+//! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (514 KiB), beside the
+//! digests of files that are open (20 bytes a piece). What the system reads ahead of us lies in its page cache, at most
+//! 64 MiB for a file of short pieces and 4 MiB a lane of long ones.
 
+mod idle;
+mod job;
 mod kernel;
 mod lanes;
+mod progress;
+mod queue;
+mod reader;
+mod worker;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use distributor_proto::{Geometry, GeometryError, Info, MetainfoError};
-use sha1::{Digest, Sha1};
-use tokio_util::sync::CancellationToken;
+use distributor_proto::Info;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
-use crate::files::{Binding, Roots, SettledFile};
+pub(crate) use job::HashError;
+pub use progress::{HashingProgress, HashingStatus};
 
-/// How much is read at a time: enough that system calls don't count, little enough to stay in the L2 cache.
-const READ_LEN: usize = 512 * 1024;
+use crate::config::{HashingConfig, Sha1Kernel};
+use crate::files::{Roots, SettledFile};
+use job::Job;
+use kernel::{Kernel, Plan};
+use queue::{Place, Queue};
+use worker::Shared;
 
-/// Why a file has no torrent.
+/// How many results may wait to be taken; the threads wait when there are more.
+const MAX_RESULTS: usize = 64;
+
+/// Why nothing can be hashed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HashError {
-    #[error("it changed while it was hashed")]
-    Changed,
-    #[error("hashing was called off")]
-    Cancelled,
-    #[error("it can't be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("it can't be cut into pieces: {0}")]
-    Geometry(#[from] GeometryError),
-    #[error("no torrent can describe it: {0}")]
-    Metainfo(#[from] MetainfoError),
+#[non_exhaustive]
+pub enum HashingError {
+    /// The kernel that was asked for needs another CPU.
+    #[error("this CPU can't run the SHA-1 kernel \"{kernel}\"; name one of {} or none at all", available.join(", "))]
+    Kernel {
+        /// What was asked for.
+        kernel: Sha1Kernel,
+        /// What there is.
+        available: Vec<&'static str>,
+    },
+    /// Not even one thread can be started.
+    #[error("can't start a thread for hashing: {0}; raise the limit of processes")]
+    Thread(#[source] io::Error),
 }
 
-/// Hashes a settled file into the info dictionary of its torrent, `private` or not. Blocks while it reads.
-pub(crate) fn hash(
-    roots: &Roots,
-    file: &SettledFile,
-    private: bool,
-    cancel: &CancellationToken,
-) -> Result<Info, HashError> {
-    let opened = roots.get(file.at.root).open(&file.target)?;
-    let geometry = Geometry::for_len(file.binding.size())?;
-    verify(&opened, &file.binding)?;
-    let pieces = hash_pieces(&opened, geometry, cancel)?;
-    verify(&opened, &file.binding)?;
-    Ok(Info::new(file.name(), geometry, pieces, private)?)
+/// What came of a file that was submitted.
+#[derive(Debug)]
+pub(crate) struct Hashed {
+    pub(crate) file: SettledFile,
+    pub(crate) result: Result<Info, HashError>,
 }
 
-fn verify(file: &File, binding: &Binding) -> Result<(), HashError> {
-    match Binding::of(&file.metadata()?) == *binding {
-        true => Ok(()),
-        false => Err(HashError::Changed),
-    }
+/// The room. Its threads end when it is dropped, as soon as the reads that they are in come back.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    shared: Arc<Shared>,
+    progress: HashingProgress,
 }
 
-/// The concatenated SHA-1 of each piece, 20 bytes a piece.
-fn hash_pieces(file: &File, geometry: Geometry, cancel: &CancellationToken) -> Result<Bytes, HashError> {
-    let mut buffer = vec![0; READ_LEN];
-    let mut hashes = BytesMut::new();
-    for piece in geometry.pieces() {
-        let mut sha1 = Sha1::new();
-        let range = geometry.piece_range(piece);
-        let mut at = range.start;
-        while at < range.end {
-            if cancel.is_cancelled() {
-                return Err(HashError::Cancelled);
-            }
-            let want = usize::try_from(range.end - at).unwrap_or(READ_LEN).min(READ_LEN);
-            match file.read_at(&mut buffer[..want], at) {
-                Ok(0) => return Err(HashError::Changed),
-                Ok(read) => {
-                    sha1.update(&buffer[..read]);
-                    at += read as u64;
+/// A file that waits for its turn or is being hashed. Dropped, it calls that off: no result comes, unless one is on
+/// its way.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    job: Arc<Job>,
+    place: Place,
+    shared: Arc<Shared>,
+}
+
+impl Hasher {
+    /// Starts the threads. Results come out of the receiver in the order in which they are there.
+    pub(crate) fn start(
+        config: &HashingConfig,
+        roots: Arc<Roots>,
+    ) -> Result<(Self, mpsc::Receiver<Hashed>), HashingError> {
+        let plan = plan(config.kernel)?;
+        let wanted =
+            config.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let buffers = wanted * lanes::BUFFER_LEN;
+        debug!(kernel = plan.kernel.name(), plan.worth_from, threads = wanted, buffers, "ready to hash");
+        let (results, receiver) = mpsc::channel(MAX_RESULTS);
+        let queue = Queue::new(wanted);
+        let shared = Arc::new(Shared { roots, queue, results, plan, idle_io: config.idle_io });
+        let hasher = Self { shared, progress: HashingProgress::default() };
+        for number in 0..wanted {
+            let shared = Arc::clone(&hasher.shared);
+            let thread = thread::Builder::new().name(format!("hash-{number}"));
+            match thread.spawn(move || worker::run(&shared)) {
+                Ok(_) => {}
+                Err(error) if number == 0 => return Err(HashingError::Thread(error)),
+                Err(error) => {
+                    warn!(%error, wanted, started = number, "can't start all threads for hashing");
+                    break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
             }
         }
-        hashes.extend_from_slice(&sha1.finalize());
+        Ok((hasher, receiver))
     }
-    Ok(hashes.freeze())
+
+    /// Has a settled file hashed into the info dictionary of its torrent, `private` or not. The newest file comes
+    /// first.
+    pub(crate) fn submit(&self, file: SettledFile, private: bool) -> Ticket {
+        let share = self.progress.begin(file.binding.size(), Instant::now());
+        let job = Arc::new(Job::new(file, private, share));
+        let place = self.shared.queue.push(Arc::clone(&job));
+        Ticket { job, place, shared: Arc::clone(&self.shared) }
+    }
+
+    pub(crate) fn progress(&self) -> HashingProgress {
+        self.progress.clone()
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+impl Ticket {
+    pub(crate) fn file(&self) -> &SettledFile {
+        &self.job.file
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.job.end() {
+            self.shared.queue.remove(self.place);
+        }
+    }
+}
+
+fn plan(wanted: Sha1Kernel) -> Result<Plan, HashingError> {
+    if wanted == Sha1Kernel::Fastest {
+        return Ok(Plan::measured());
+    }
+    Kernel::find(wanted.name()).map(Plan::forced).ok_or_else(|| HashingError::Kernel {
+        kernel: wanted,
+        available: Kernel::available().into_iter().map(Kernel::name).collect(),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::{Path, PathBuf};
-
-    use crate::files::FilePath;
-
-    fn settled(dir: &Path) -> (Roots, SettledFile) {
-        let roots = Roots::open(&[dir.to_owned()]).unwrap();
-        let (root, _) = roots.iter().next().unwrap();
-        let binding = Binding::of(&std::fs::metadata(dir.join("file")).unwrap());
-        let file = SettledFile { at: FilePath::new(root, "file"), target: PathBuf::from("file"), binding };
-        (roots, file)
-    }
-
-    #[test]
-    fn hashes_each_piece_by_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        let contents: Vec<u8> = (0..150_000u32).map(|n| (n % 251) as u8).collect();
-        std::fs::write(dir.path().join("file"), &contents).unwrap();
-        let (roots, file) = settled(dir.path());
-        let info = hash(&roots, &file, true, &CancellationToken::new()).unwrap();
-        assert_eq!(info.geometry().piece_len(), 64 * 1024);
-        for (piece, chunk) in info.geometry().pieces().zip(contents.chunks(64 * 1024)) {
-            let expected: [u8; 20] = Sha1::digest(chunk).into();
-            assert_eq!(info.piece_hash(piece).unwrap()[..], expected);
-        }
-        assert_eq!(info.geometry().piece_count(), 3);
-        assert_eq!(info.name(), b"file");
-        assert!(info.is_private());
-    }
-
-    #[test]
-    fn refuses_a_file_that_is_not_as_it_settled() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), b"one").unwrap();
-        let (roots, file) = settled(dir.path());
-        std::fs::write(dir.path().join("file"), b"other").unwrap();
-        let error = hash(&roots, &file, true, &CancellationToken::new()).unwrap_err();
-        assert!(matches!(error, HashError::Changed), "{error}");
-    }
-
-    #[test]
-    fn stops_when_called_off() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), b"one").unwrap();
-        let (roots, file) = settled(dir.path());
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        assert!(matches!(hash(&roots, &file, true, &cancel), Err(HashError::Cancelled)));
-    }
-}
+mod tests;

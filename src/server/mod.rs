@@ -18,6 +18,7 @@ use tracing::info;
 use crate::catalog::Catalog;
 use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
 use crate::files::{RootError, Roots};
+use crate::hasher::{Hashed, Hasher, HashingError, HashingProgress};
 use crate::http::Http;
 use crate::ingest::Ingest;
 use crate::seeder::Seeder;
@@ -52,6 +53,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing can be hashed.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
     /// The directories can't be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -104,6 +108,8 @@ pub struct Server {
     http_addr: SocketAddr,
     peers: TcpListener,
     peers_addr: SocketAddr,
+    hasher: (Hasher, mpsc::Receiver<Hashed>),
+    hashing: HashingProgress,
     watcher: Watcher,
     watcher_handle: WatcherHandle,
     events: mpsc::Receiver<WatchEvent>,
@@ -119,9 +125,23 @@ impl Server {
         let roots = Arc::new(Roots::open(&config.directories)?);
         let (http, http_addr) = listen::listen("HTTP", config.http.listen, DEFAULT_HTTP_PORT)?;
         let (peers, peers_addr) = listen::listen("peers", config.seeder.listen, DEFAULT_PEERS_PORT)?;
+        let hasher = Hasher::start(&config.hashing, Arc::clone(&roots))?;
+        let hashing = hasher.0.progress();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), sender)?;
-        Ok(Self { config, roots, http, http_addr, peers, peers_addr, watcher, watcher_handle, events })
+        Ok(Self {
+            config,
+            roots,
+            http,
+            http_addr,
+            peers,
+            peers_addr,
+            hasher,
+            hashing,
+            watcher,
+            watcher_handle,
+            events,
+        })
     }
 
     /// Where HTTP is answered.
@@ -132,6 +152,11 @@ impl Server {
     /// Where peers are accepted.
     pub fn peers_addr(&self) -> SocketAddr {
         self.peers_addr
+    }
+
+    /// How far the hashing of files is, now and whenever it is asked.
+    pub fn hashing(&self) -> HashingProgress {
+        self.hashing.clone()
     }
 
     /// Serves until `shutdown` is done, then ends what is under way and returns.
@@ -148,7 +173,7 @@ impl Server {
         let our_id = PeerId::azureus(CLIENT, CLIENT_VERSION, rand::random());
 
         let (ingest, ingest_handle) = Ingest::new(
-            Arc::clone(&self.roots),
+            self.hasher,
             self.config.torrents,
             Arc::clone(&catalog),
             Arc::clone(&store),

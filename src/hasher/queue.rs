@@ -1,0 +1,265 @@
+//! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for. A file that arrives
+//! while an older one of 100 GB is hashed takes the lanes as they become free. Owns the order and the bound on open
+//! files; opens and reads nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::job::{Job, OpenFile, Piece};
+use super::kernel::MAX_LANES;
+use crate::files::Timestamp;
+
+/// Files are held open beyond those in lanes only where newer ones came in between; so many for each thread in all.
+const MAX_OPEN_PER_THREAD: usize = 4 * MAX_LANES;
+const _: () = assert!(MAX_OPEN_PER_THREAD > MAX_LANES + 1, "where all are open, some have pieces to give");
+
+/// A job's place in the order: by the file's mtime, then by when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(Timestamp, u64);
+
+/// What a thread is to do next.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Open the file, then say so to [`Queue::opened`].
+    Open(Place, Arc<Job>, Arc<()>),
+    Hash(Piece),
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    max_open: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: BTreeMap<Place, Arc<Job>>,
+    /// Files with pieces that no lane has taken, and the next of these.
+    open: BTreeMap<Place, (Arc<OpenFile>, u32)>,
+    /// Held by every open file.
+    opened: Arc<()>,
+    arrived: u64,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(threads: usize) -> Self {
+        Self { inner: Mutex::default(), changed: Condvar::new(), max_open: threads * MAX_OPEN_PER_THREAD }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, job: Arc<Job>) -> Place {
+        let mut inner = self.lock();
+        inner.arrived += 1;
+        let place = Place(job.file.binding.mtime(), inner.arrived);
+        inner.waiting.insert(place, job);
+        drop(inner);
+        self.changed.notify_one();
+        place
+    }
+
+    /// The file of a job that was [to be opened](Task::Open) is open: its pieces can be taken.
+    pub(super) fn opened(&self, place: Place, file: Arc<OpenFile>) {
+        let mut inner = self.lock();
+        // Called off meanwhile, perhaps after its removal from here.
+        if !file.job.is_over() {
+            let for_others = file.piece_count() > 1;
+            inner.open.insert(place, (file, 0));
+            drop(inner);
+            if for_others {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Nobody wants it any more, or it has failed; the caller has ended the job before.
+    pub(super) fn remove(&self, place: Place) {
+        let mut inner = self.lock();
+        let removed = (inner.waiting.remove(&place), inner.open.remove(&place));
+        // Closing a file may take its time.
+        drop(inner);
+        drop(removed);
+    }
+
+    /// Whoever takes or waits gets nothing from now on.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        let left = (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.open));
+        drop(inner);
+        self.changed.notify_all();
+        drop(left);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// What is to be done next, if anything is.
+    pub(super) fn take(&self) -> Option<Task> {
+        self.lock().take(self.max_open)
+    }
+
+    /// The same, but waits for it; `None` once the queue is closed.
+    pub(super) fn wait(&self) -> Option<Task> {
+        let mut inner = self.lock();
+        loop {
+            if inner.closed {
+                return None;
+            }
+            if let Some(task) = inner.take(self.max_open) {
+                return Some(task);
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Inner {
+    fn take(&mut self, max_open: usize) -> Option<Task> {
+        loop {
+            // Failed, or called off.
+            if let Some(entry) = self.open.last_entry()
+                && entry.get().0.job.is_over()
+            {
+                entry.remove();
+                continue;
+            }
+            let newest_open = self.open.last_key_value().map(|(place, _)| *place);
+            // This handle is one of the count.
+            if Arc::strong_count(&self.opened) <= max_open
+                && let Some(entry) = self.waiting.last_entry()
+                && newest_open.is_none_or(|open| open < *entry.key())
+            {
+                let (place, job) = entry.remove_entry();
+                return Some(Task::Open(place, job, Arc::clone(&self.opened)));
+            }
+            let mut entry = self.open.last_entry()?;
+            let (file, next) = entry.get_mut();
+            let piece = Piece::new(Arc::clone(file), *next);
+            *next += 1;
+            if *next >= file.piece_count() {
+                entry.remove();
+            }
+            if let Some(piece) = piece {
+                return Some(Task::Hash(piece));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use crate::files::{Binding, FilePath, Roots, SettledFile};
+    use crate::hasher::HashingProgress;
+
+    fn job(roots: &Roots, dir: &Path, name: &str, mtime: i64, len: usize) -> Arc<Job> {
+        std::fs::write(dir.join(name), vec![0; len]).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(mtime.cast_unsigned()))
+            .unwrap();
+        let binding = Binding::of(&file.metadata().unwrap());
+        let at = FilePath::new(roots.iter().next().unwrap().0, name);
+        let share = HashingProgress::default().begin(binding.size(), std::time::Instant::now());
+        Arc::new(Job::new(SettledFile { at, target: name.into(), binding }, true, share))
+    }
+
+    /// Takes the next task and does it as far as the queue is concerned; says which file it was of, and which piece.
+    fn step(roots: &Roots, queue: &Queue) -> Option<(String, Option<Piece>)> {
+        let name = |job: &Job| String::from_utf8(job.file.name().to_vec()).unwrap();
+        Some(match queue.take()? {
+            Task::Open(place, job, counted) => {
+                let name = name(&job);
+                queue.opened(place, Arc::new(OpenFile::open(roots, job, counted).unwrap()));
+                (name, None)
+            }
+            Task::Hash(piece) => (name(piece.job()), Some(piece)),
+        })
+    }
+
+    const PIECE: usize = 64 * 1024;
+
+    #[test]
+    fn the_newest_file_comes_first_even_when_an_older_one_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::open(&[dir.path().to_owned()]).unwrap();
+        let queue = Queue::new(1);
+        queue.push(job(&roots, dir.path(), "old", 1, 3 * PIECE));
+        queue.push(job(&roots, dir.path(), "older", 0, PIECE));
+        let next = || step(&roots, &queue).map(|(name, piece)| (name, piece.is_some()));
+        let (opened, hashed) =
+            (|name: &str| Some((name.into(), false)), |name: &str| Some((name.into(), true)));
+        assert_eq!(next(), opened("old"));
+        assert_eq!(next(), hashed("old"));
+        queue.push(job(&roots, dir.path(), "new", 2, PIECE));
+        assert_eq!(next(), opened("new"));
+        assert_eq!(next(), hashed("new"));
+        assert_eq!(next(), hashed("old"));
+        assert_eq!(next(), hashed("old"));
+        assert_eq!(next(), opened("older"));
+        assert_eq!(next(), hashed("older"));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn what_is_removed_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::open(&[dir.path().to_owned()]).unwrap();
+        let queue = Queue::new(1);
+        let waiting = queue.push(job(&roots, dir.path(), "waiting", 1, PIECE));
+        queue.remove(waiting);
+        assert!(step(&roots, &queue).is_none());
+        let open = queue.push(job(&roots, dir.path(), "open", 1, 3 * PIECE));
+        step(&roots, &queue).unwrap();
+        queue.remove(open);
+        assert!(step(&roots, &queue).is_none());
+        let over = job(&roots, dir.path(), "over", 1, PIECE);
+        queue.push(Arc::clone(&over));
+        let Some(Task::Open(place, taken, counted)) = queue.take() else { panic!("there is a file to open") };
+        assert!(over.end());
+        queue.opened(place, Arc::new(OpenFile::open(&roots, taken, counted).unwrap()));
+        assert!(step(&roots, &queue).is_none());
+    }
+
+    #[test]
+    fn only_so_many_files_are_open_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::open(&[dir.path().to_owned()]).unwrap();
+        let queue = Queue::new(1);
+        let mut pieces = Vec::new();
+        for n in 0..2 * MAX_OPEN_PER_THREAD {
+            queue.push(job(&roots, dir.path(), &n.to_string(), i64::try_from(n).unwrap(), 2 * PIECE));
+            pieces.push(step(&roots, &queue).unwrap());
+        }
+        let opened = pieces.iter().filter(|(_, piece)| piece.is_none()).count();
+        assert_eq!(opened, MAX_OPEN_PER_THREAD);
+        // Where no more may be opened, those that are open give theirs.
+        drop(pieces);
+        let (mut opened, mut hashed) = (opened, MAX_OPEN_PER_THREAD);
+        while let Some((_, piece)) = step(&roots, &queue) {
+            match piece {
+                None => opened += 1,
+                Some(_) => hashed += 1,
+            }
+        }
+        assert_eq!((opened, hashed), (2 * MAX_OPEN_PER_THREAD, 4 * MAX_OPEN_PER_THREAD));
+    }
+
+    #[test]
+    fn closing_ends_every_wait() {
+        let queue = Queue::new(1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.wait().is_none());
+            queue.close();
+            assert!(waiting.join().unwrap());
+        });
+        assert!(queue.is_closed());
+    }
+}

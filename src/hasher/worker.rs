@@ -1,0 +1,102 @@
+//! One hashing thread: takes what is next, reads it into its lanes, and hands on what came of each file. Owns its lanes
+//! and blocks in reads and in handing on, never in holding a lock.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::Hashed;
+use super::idle;
+use super::job::{HashError, Job, OpenFile, Piece};
+use super::kernel::Plan;
+use super::lanes::Lanes;
+use super::queue::{Queue, Task};
+use crate::files::Roots;
+
+/// What the threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) roots: Arc<Roots>,
+    pub(super) queue: Queue,
+    pub(super) results: mpsc::Sender<Hashed>,
+    pub(super) plan: Plan,
+    pub(super) idle_io: bool,
+}
+
+/// Why a piece has no digest.
+enum Missing {
+    /// Nobody wants it any more.
+    CalledOff,
+    Failed(HashError),
+}
+
+/// Works until the queue is closed.
+pub(super) fn run(shared: &Shared) {
+    if shared.idle_io
+        && let Err(error) = idle::enter()
+    {
+        warn!(%error, "can't read with idle priority; hashing reads as anybody does");
+    }
+    let mut lanes = Lanes::new(shared.plan);
+    loop {
+        while lanes.has_room() {
+            let task = if lanes.is_empty() {
+                let Some(task) = shared.queue.wait() else { return };
+                Some(task)
+            } else {
+                shared.queue.take()
+            };
+            match task {
+                Some(Task::Open(place, job, counted)) => {
+                    match OpenFile::open(&shared.roots, Arc::clone(&job), counted) {
+                        Ok(file) => shared.queue.opened(place, Arc::new(file)),
+                        Err(error) => shared.end(&job, Err(error)),
+                    }
+                }
+                Some(Task::Hash(piece)) => {
+                    piece.expect();
+                    let len = piece.len();
+                    // There is room.
+                    let _ = lanes.start(piece, len);
+                }
+                None => break,
+            }
+        }
+        if shared.queue.is_closed() {
+            return;
+        }
+        lanes.turn(
+            |piece: &Piece, offset, buffer| {
+                if piece.job().is_over() {
+                    return Err(Missing::CalledOff);
+                }
+                piece.read(offset, buffer).map_err(Missing::Failed)
+            },
+            |piece, digest| shared.ended(piece, digest),
+        );
+    }
+}
+
+impl Shared {
+    fn ended(&self, piece: Piece, digest: Result<[u8; 20], Missing>) {
+        let job = piece.shared_job();
+        match digest {
+            Ok(digest) => {
+                if let Some(result) = piece.hashed(digest) {
+                    self.end(&job, result);
+                }
+            }
+            Err(Missing::Failed(error)) => self.end(&job, Err(error)),
+            Err(Missing::CalledOff) => {}
+        }
+    }
+
+    /// Hands on what came of a job, unless it was called off or has failed elsewhere.
+    fn end(&self, job: &Job, result: Result<distributor_proto::Info, HashError>) {
+        if job.end() {
+            // Whoever asked may have gone: we are shutting down.
+            let _ = self.results.blocking_send(Hashed { file: job.file.clone(), result });
+        }
+    }
+}
