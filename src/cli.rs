@@ -1,12 +1,15 @@
 //! Flags as they are typed, and what becomes of them: a [`Config`], or one sentence and an exit code.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{AdvertisedAddr, AnnounceUrl, Config, ListenAddr, UploadSlots};
+use crate::config::{
+    AdvertisedAddr, AnnounceUrl, Config, HashingConfig, ListenAddr, Sha1Kernel, UploadSlots,
+};
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
 #[derive(Debug, Parser)]
@@ -29,6 +32,8 @@ The file modified last: \"http://ORIGIN:6969/serve_last_updated\"
 
 The log goes to stderr; RUST_LOG=debug makes it talkative, RUST_LOG=error quiet.")]
     Serve(ServeArgs),
+    /// Make a torrent of one file, the same that serving it would make
+    Torrent(TorrentArgs),
 }
 
 /// The flags of `serve`.
@@ -65,12 +70,78 @@ pub struct ServeArgs {
     /// How many peers to upload to at a time, or "unlimited"
     #[arg(long, value_name = "N", default_value_t)]
     upload_slots: UploadSlots,
+
+    #[command(flatten)]
+    hashing: HashingArgs,
+}
+
+/// The flags of `torrent`.
+#[derive(Debug, Args)]
+pub struct TorrentArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Where to write the torrent, which must not exist yet; "-" for stdout [default: NAME.torrent, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    /// Tracker address written into it [default: none]
+    #[arg(long, value_name = "URL")]
+    pub announce_url: Option<AnnounceUrl>,
+
+    /// Leave the private flag out: clients then use DHT, peer exchange and local discovery too
+    #[arg(long)]
+    pub public: bool,
+
+    #[command(flatten)]
+    hashing: HashingArgs,
+}
+
+impl TorrentArgs {
+    /// How to hash.
+    pub fn hashing(&self) -> HashingConfig {
+        self.hashing.config()
+    }
+}
+
+/// What every command that hashes takes.
+#[derive(Debug, Args)]
+struct HashingArgs {
+    /// How many threads hash [default: one a processor]
+    #[arg(long = "hash-threads", value_name = "N", value_parser = threads)]
+    threads: Option<NonZeroUsize>,
+
+    /// Read what is hashed only when nobody else wants the disk (I/O class idle, for bfq and mq-deadline)
+    #[arg(long = "hash-idle-io")]
+    idle_io: bool,
+
+    /// SHA-1 by this kernel: fastest, avx512, avx2 or scalar
+    #[arg(long = "sha1", env = "DISTRIBUTOR_SHA1", value_name = "KERNEL", default_value_t, hide = true)]
+    kernel: Sha1Kernel,
+}
+
+/// Each has its buffers; more than this is a slip of the finger.
+const MAX_HASH_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= NonZeroUsize::new(MAX_HASH_THREADS).unwrap_or(threads) => Ok(threads),
+        _ => Err(format!("write a number from 1 to {MAX_HASH_THREADS}")),
+    }
+}
+
+impl HashingArgs {
+    fn config(&self) -> HashingConfig {
+        HashingConfig { threads: self.threads, idle_io: self.idle_io, kernel: self.kernel }
+    }
 }
 
 impl From<ServeArgs> for Config {
     fn from(args: ServeArgs) -> Self {
         let mut config = Self::new(args.directories);
         config.torrents.private = !args.public;
+        config.hashing = args.hashing.config();
         config.http.listen = args.http;
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
@@ -115,6 +186,9 @@ mod tests {
             &["distributor", "serve", "--colour", "."],
             &["distributor", "serve", "--http", "nowhere", "."],
             &["distributor", "serve", "--wait", "-1", "."],
+            &["distributor", "serve", "--hash-threads", "0", "."],
+            &["distributor", "torrent", "--sha1", "md5", "file"],
+            &["distributor", "torrent"],
             &["distributor", "sevre", "."],
         ] {
             let error = Cli::try_parse_from(wrong).unwrap_err();

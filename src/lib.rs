@@ -63,6 +63,8 @@ pub use config::{
     UploadSlots, UploadSlotsError,
 };
 pub use files::RootError;
-pub use hasher::{HashingError, HashingProgress, HashingStatus};
+pub use hasher::{
+    HashingError, HashingProgress, HashingStatus, MadeTorrent, MakeTorrentError, MakingTorrent,
+};
 pub use server::{BindError, RunError, Server};
 pub use watcher::WatchError;

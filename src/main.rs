@@ -1,12 +1,15 @@
 //! Arguments to a configuration to a server to an exit code.
 
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use distributor::cli::{self, Cli, Command};
-use distributor::{Config, Server};
+use distributor::cli::{self, Cli, Command, TorrentArgs};
+use distributor::{Config, MakingTorrent, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
@@ -38,8 +41,11 @@ fn main() -> ExitCode {
         .init();
     raise_descriptor_limit();
 
-    let Command::Serve(args) = cli.command;
-    match run(args.into()) {
+    let result = match cli.command {
+        Command::Serve(args) => serve(args.into()),
+        Command::Torrent(args) => make_torrent(&args),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -73,6 +79,33 @@ fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     });
     runtime.shutdown_timeout(LAST_READS);
     result
+}
+
+fn make_torrent(args: &TorrentArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let to_stdout = args.output.as_deref() == Some(Path::new("-"));
+    let output = args.output.clone().unwrap_or_else(|| {
+        let mut name = args.file.file_name().map_or_else(OsString::new, OsString::from);
+        name.push(".torrent");
+        PathBuf::from(name)
+    });
+    let refused = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("{} exists already; remove it or name another with -o", output.display())
+        }
+        _ => format!("can't write {}: {error}; name another with -o", output.display()),
+    };
+    // Said before an hour of hashing.
+    if !to_stdout && output.exists() {
+        return Err(refused(std::io::ErrorKind::AlreadyExists.into()).into());
+    }
+    let making = MakingTorrent::start(&args.file, !args.public, &args.hashing())?;
+    let torrent = making.finish(args.announce_url.as_ref())?;
+    if to_stdout {
+        return Ok(std::io::stdout().write_all(&torrent.bytes)?);
+    }
+    File::create_new(&output).and_then(|mut file| file.write_all(&torrent.bytes)).map_err(refused)?;
+    let _ = writeln!(std::io::stdout(), "{} {}", torrent.info_hash, output.display());
+    Ok(())
 }
 
 /// Each connection and each file that is being served takes a descriptor; the usual soft limit of 1,024 is soon met.

@@ -17,6 +17,7 @@
 //! | `worker` | one thread |
 //! | `idle` | the idle class of I/O |
 //! | `progress` | how far it is |
+//! | `single` | one file that somebody names to its .torrent |
 //!
 //! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (514 KiB), beside the
 //! digests of files that are open (20 bytes a piece). What the system reads ahead of us lies in its page cache, at most
@@ -29,6 +30,7 @@ mod lanes;
 mod progress;
 mod queue;
 mod reader;
+mod single;
 mod worker;
 
 use std::io;
@@ -43,6 +45,7 @@ use tracing::{debug, warn};
 
 pub(crate) use job::HashError;
 pub use progress::{HashingProgress, HashingStatus};
+pub use single::{MadeTorrent, MakeTorrentError, MakingTorrent};
 
 use crate::config::{HashingConfig, Sha1Kernel};
 use crate::files::{Roots, SettledFile};
