@@ -64,7 +64,8 @@ pub use config::{
 };
 pub use files::RootError;
 pub use hasher::{
-    HashingError, HashingProgress, HashingStatus, MadeTorrent, MakeTorrentError, MakingTorrent,
+    HashingError, HashingProgress, HashingStatus, MadeTorrent, MakeTorrentError, MakingTorrent, Showing,
+    Stderr,
 };
 pub use server::{BindError, RunError, Server};
 pub use watcher::WatchError;

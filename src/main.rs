@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use distributor::cli::{self, Cli, Command, TorrentArgs};
-use distributor::{Config, MakingTorrent, Server};
+use distributor::{Config, MakingTorrent, Server, Stderr};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
@@ -34,16 +34,18 @@ fn main() -> ExitCode {
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let stderr = Stderr::new();
+    let log = stderr.clone();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(move || log.clone())
         .init();
     raise_descriptor_limit();
 
     let result = match cli.command {
-        Command::Serve(args) => serve(args.into()),
-        Command::Torrent(args) => make_torrent(&args),
+        Command::Serve(args) => serve(args.into(), &stderr),
+        Command::Torrent(args) => make_torrent(&args, &stderr),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(config: Config, stderr: &Stderr) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -67,6 +69,7 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             server.http_addr(),
             server.peers_addr()
         );
+        let _showing = stderr.show(server.hashing());
         server
             .run(async {
                 tokio::select! {
@@ -81,7 +84,7 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     result
 }
 
-fn make_torrent(args: &TorrentArgs) -> Result<(), Box<dyn std::error::Error>> {
+fn make_torrent(args: &TorrentArgs, stderr: &Stderr) -> Result<(), Box<dyn std::error::Error>> {
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     let output = args.output.clone().unwrap_or_else(|| {
         let mut name = args.file.file_name().map_or_else(OsString::new, OsString::from);
@@ -99,7 +102,9 @@ fn make_torrent(args: &TorrentArgs) -> Result<(), Box<dyn std::error::Error>> {
         return Err(refused(std::io::ErrorKind::AlreadyExists.into()).into());
     }
     let making = MakingTorrent::start(&args.file, !args.public, &args.hashing())?;
+    let showing = stderr.show(making.progress());
     let torrent = making.finish(args.announce_url.as_ref())?;
+    drop(showing);
     if to_stdout {
         return Ok(std::io::stdout().write_all(&torrent.bytes)?);
     }

@@ -16,7 +16,7 @@
 //! | `queue` | which piece of which file is next |
 //! | `worker` | one thread |
 //! | `idle` | the idle class of I/O |
-//! | `progress` | how far it is |
+//! | `progress`, `show` | how far it is, in numbers and on a terminal or in the log |
 //! | `single` | one file that somebody names to its .torrent |
 //!
 //! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (514 KiB), beside the
@@ -30,6 +30,7 @@ mod lanes;
 mod progress;
 mod queue;
 mod reader;
+mod show;
 mod single;
 mod worker;
 
@@ -45,6 +46,7 @@ use tracing::{debug, warn};
 
 pub(crate) use job::HashError;
 pub use progress::{HashingProgress, HashingStatus};
+pub use show::{Showing, Stderr};
 pub use single::{MadeTorrent, MakeTorrentError, MakingTorrent};
 
 use crate::config::{HashingConfig, Sha1Kernel};
