@@ -1,5 +1,5 @@
-//! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for. A file that arrives
-//! while an older one of 100 GB is hashed takes the lanes as they become free. Owns the order and the bound on open
+//! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for, even while an older one
+//! of 100 GB is under way. Owns the order and the bound on open
 //! files; opens and reads nothing.
 
 use std::collections::BTreeMap;
@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::job::{Job, OpenFile, Piece};
 use super::kernel::MAX_LANES;
+use super::lanes::MAX_PARKED;
 use crate::files::Timestamp;
 
 /// Files are held open beyond those in lanes only where newer ones came in between; so many for each thread in all.
 const MAX_OPEN_PER_THREAD: usize = 4 * MAX_LANES;
-const _: () = assert!(MAX_OPEN_PER_THREAD > MAX_LANES + 1, "where all are open, some have pieces to give");
+const _: () =
+    assert!(MAX_OPEN_PER_THREAD > MAX_LANES + MAX_PARKED + 1, "where all are open, some have pieces to give");
 
 /// A job's place in the order: by the file's mtime, then by when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +24,7 @@ pub(super) struct Place(Timestamp, u64);
 pub(super) enum Task {
     /// Open the file, then say so to [`Queue::opened`].
     Open(Place, Arc<Job>, Arc<()>),
-    Hash(Piece),
+    Hash(Place, Piece),
 }
 
 #[derive(Debug)]
@@ -99,6 +101,13 @@ impl Queue {
         self.lock().closed
     }
 
+    /// The place of what would be taken next: the newest file's.
+    pub(super) fn newest(&self) -> Option<Place> {
+        let inner = self.lock();
+        let waiting = inner.waiting.last_key_value().map(|(place, _)| *place);
+        waiting.max(inner.open.last_key_value().map(|(place, _)| *place))
+    }
+
     /// What is to be done next, if anything is.
     pub(super) fn take(&self) -> Option<Task> {
         self.lock().take(self.max_open)
@@ -139,6 +148,7 @@ impl Inner {
                 return Some(Task::Open(place, job, Arc::clone(&self.opened)));
             }
             let mut entry = self.open.last_entry()?;
+            let place = *entry.key();
             let (file, next) = entry.get_mut();
             let piece = Piece::new(Arc::clone(file), *next);
             *next += 1;
@@ -146,7 +156,7 @@ impl Inner {
                 entry.remove();
             }
             if let Some(piece) = piece {
-                return Some(Task::Hash(piece));
+                return Some(Task::Hash(place, piece));
             }
         }
     }
@@ -180,7 +190,7 @@ mod tests {
                 queue.opened(place, Arc::new(OpenFile::open(roots, job, counted).unwrap()));
                 (name, None)
             }
-            Task::Hash(piece) => (name(piece.job()), Some(piece)),
+            Task::Hash(_, piece) => (name(piece.job()), Some(piece)),
         })
     }
 

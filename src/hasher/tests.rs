@@ -186,9 +186,8 @@ fn a_new_file_does_not_wait_for_an_old_one_to_end() {
     let bench = Bench::new();
     let path = bench.dir.path().join("large");
     let large = std::fs::File::create(&path).unwrap();
-    large.set_len(1 << 36).unwrap();
+    large.set_len(1 << 42).unwrap();
     large.set_modified(std::time::SystemTime::now() - Duration::from_secs(1000)).unwrap();
-    // As many as there are threads, and more.
     let (hasher, mut results) =
         bench.start(HashingConfig { threads: NonZeroUsize::new(1), ..Default::default() });
     let _old = hasher.submit(bench.settled("large", &path), true);

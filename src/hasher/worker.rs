@@ -11,7 +11,7 @@ use super::idle;
 use super::job::{HashError, Job, OpenFile, Piece};
 use super::kernel::Plan;
 use super::lanes::Lanes;
-use super::queue::{Queue, Task};
+use super::queue::{Place, Queue, Task};
 use crate::files::Roots;
 
 /// What the threads share.
@@ -38,43 +38,58 @@ pub(super) fn run(shared: &Shared) {
     {
         warn!(%error, "can't read with idle priority; hashing reads as anybody does");
     }
-    let mut lanes = Lanes::new(shared.plan);
+    let mut lanes: Lanes<(Place, Piece)> = Lanes::new(shared.plan);
     loop {
-        while lanes.has_room() {
-            let task = if lanes.is_empty() {
-                let Some(task) = shared.queue.wait() else { return };
-                Some(task)
-            } else {
-                shared.queue.take()
-            };
-            match task {
-                Some(Task::Open(place, job, counted)) => {
-                    match OpenFile::open(&shared.roots, Arc::clone(&job), counted) {
-                        Ok(file) => shared.queue.opened(place, Arc::new(file)),
-                        Err(error) => shared.end(&job, Err(error)),
-                    }
-                }
-                Some(Task::Hash(piece)) => {
-                    piece.expect();
-                    let len = piece.len();
-                    // There is room.
-                    let _ = lanes.start(piece, len);
-                }
-                None => break,
-            }
+        if !fill(shared, &mut lanes) {
+            return;
         }
         if shared.queue.is_closed() {
             return;
         }
         lanes.turn(
-            |piece: &Piece, offset, buffer| {
+            |(_, piece), offset, buffer| {
                 if piece.job().is_over() {
                     return Err(Missing::CalledOff);
                 }
                 piece.read(offset, buffer).map_err(Missing::Failed)
             },
-            |piece, digest| shared.ended(piece, digest),
+            |(_, piece), digest| shared.ended(piece, digest),
         );
+    }
+}
+
+/// Gives the lanes what is newest, waiting only where they have nothing; `false` once the queue is closed.
+fn fill(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) -> bool {
+    let place_of = |(place, _): &(Place, Piece)| *place;
+    loop {
+        let newest = shared.queue.newest();
+        if !lanes.has_room() && !newest.is_some_and(|newest| lanes.park(place_of, &newest)) {
+            return true;
+        }
+        let task = if lanes.is_empty() {
+            let Some(task) = shared.queue.wait() else { return false };
+            Some(task)
+        } else if lanes.parked(place_of) < newest {
+            shared.queue.take()
+        } else {
+            None
+        };
+        match task {
+            Some(Task::Open(place, job, counted)) => {
+                match OpenFile::open(&shared.roots, Arc::clone(&job), counted) {
+                    Ok(file) => shared.queue.opened(place, Arc::new(file)),
+                    Err(error) => shared.end(&job, Err(error)),
+                }
+            }
+            Some(Task::Hash(place, piece)) => {
+                piece.expect();
+                let len = piece.len();
+                // There is room.
+                let _ = lanes.start((place, piece), len);
+            }
+            None if lanes.resume(place_of) => {}
+            None => return true,
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl States {
         self.0.map(|words| words[lane])
     }
 
-    fn set(&mut self, lane: usize, state: State) {
+    pub(crate) fn set(&mut self, lane: usize, state: State) {
         for (words, word) in self.0.iter_mut().zip(state) {
             words[lane] = word;
         }
