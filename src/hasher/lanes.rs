@@ -109,6 +109,15 @@ impl<M> Lanes<M> {
         true
     }
 
+    /// Takes all messages out, wherever they are.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = M> {
+        let lanes = self.lanes.iter_mut().filter_map(|lane| {
+            lane.ready = 0..0;
+            lane.message.take()
+        });
+        lanes.chain(self.parked.drain(..).map(|(message, _)| message)).map(|message| message.which)
+    }
+
     /// Gives a message of `len` bytes to a lane that has none; gives it back where there is no such lane.
     pub(crate) fn start(&mut self, which: M, len: u64) -> Result<(), M> {
         let Some(index) = self.lanes.iter().position(|lane| lane.message.is_none()) else {

