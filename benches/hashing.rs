@@ -1,4 +1,4 @@
-//! How fast files are hashed, beside the limits: the kernels over a buffer that stays in the L2 cache, and `pread` from
+//! How fast files are hashed, beside the limits: the kernels over a buffer that stays in the caches, and `pread` from
 //! the page cache.
 //!
 //! ```text

@@ -19,7 +19,7 @@
 //! | `progress`, `show` | how far it is, in numbers and on a terminal or in the log |
 //! | `single` | one file that somebody names to its .torrent |
 //!
-//! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (514 KiB), beside the
+//! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (1,026 KiB), beside the
 //! digests of files that are open (20 bytes a piece). What the system reads ahead of us lies in its page cache, at most
 //! 64 MiB for a file of short pieces and 4 MiB a lane of long ones.
 
