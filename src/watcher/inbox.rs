@@ -60,6 +60,10 @@ impl Bell {
         self.rung.notify_one();
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
     pub(super) fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::Acquire)
     }

@@ -30,6 +30,8 @@ use crate::files::{FilePath, Roots, SettledFile};
 
 /// Checks that wait for the thread; who asks beyond that waits to be let in.
 const CHECK_QUEUE: usize = 256;
+/// How long inotify may take to tell of what it was made to. More is the way of a machine that is stuck.
+const MARK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often to see whether the watched directories themselves are still there.
 const ROOT_CHECK: Duration = Duration::from_secs(5);
 /// How often to read the directories that can't be watched.
@@ -176,7 +178,10 @@ impl Rounds {
             match self.next_call(next)? {
                 Call::News(news) => self.survey.hear(&news)?,
                 Call::Check(Check { at, done }) => {
-                    self.hear_all()?;
+                    self.hear_until_now()?;
+                    if self.bell.take_lost() {
+                        self.catch_up()?;
+                    }
                     self.survey.check(&at)?;
                     // Whoever asked may have stopped waiting.
                     let _ = done.send(());
@@ -208,6 +213,22 @@ impl Rounds {
         tracing::warn!("file events came too fast; reading all directories again");
         self.hear_all()?;
         self.survey.scan_all(Heard::Lost)
+    }
+
+    /// All that happened on the disk until now, even if inotify has yet to tell.
+    fn hear_until_now(&mut self) -> Result<(), Stopped> {
+        let Some(mark) = self.survey.mark() else { return self.hear_all() };
+        let end = tokio::time::Instant::now() + MARK_PATIENCE;
+        while !self.bell.is_lost() {
+            let Self { survey, news, .. } = self;
+            match survey.out().wait(async { tokio::time::timeout_at(end, news.recv()).await })? {
+                Ok(Some(news)) if news.path == mark => return Ok(()),
+                Ok(Some(news)) => self.survey.hear(&news)?,
+                Ok(None) => return Err(Stopped),
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     /// All that has come so far.

@@ -140,6 +140,17 @@ impl Settling {
         now: Instant,
     ) -> Option<Report> {
         if seen.size() == 0 {
+            match (heard, self.phase) {
+                // Emptied to be written anew, as by cp: the bytes are about to come.
+                (Heard::Written, _) if self.is_shown() => {
+                    self.wait(seen, Since::Found, now, SCAN_QUIET);
+                    return self.pend();
+                }
+                (Heard::Looked | Heard::Touched, Phase::Waiting { seen: before, .. }) if before == *seen => {
+                    return None;
+                }
+                _ => {}
+            }
             let was_shown = self.is_shown();
             self.count_round(now);
             self.hide();

@@ -122,6 +122,11 @@ impl Survey {
         Ok(())
     }
 
+    /// See [`Watches::mark`].
+    pub(super) fn mark(&mut self) -> Option<PathBuf> {
+        self.watches.mark()
+    }
+
     /// The hasher saw it change.
     pub(super) fn unsettle(&mut self, at: &FilePath) -> Result<(), Stopped> {
         self.look(at, Heard::Unsettled, None).map(|_| ())

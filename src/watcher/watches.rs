@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use notify::{EventHandler, RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 
 /// A directory, wherever it is moved: device and inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,8 +38,30 @@ pub(super) enum Unwatched {
     Failed(io::Error),
 }
 
+/// A file of nobody's that is watched like the rest. What is done to it is told after all that happened before.
+struct Buoy {
+    file: OwnedFd,
+    path: PathBuf,
+    up: bool,
+}
+
+impl Buoy {
+    fn new() -> io::Result<Self> {
+        let file = memfd_create("distributor", MemfdFlags::CLOEXEC)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { file, path, up: false })
+    }
+
+    fn toggle(&mut self) -> io::Result<()> {
+        self.up = !self.up;
+        Ok(fchmod(&self.file, if self.up { Mode::RUSR } else { Mode::RUSR | Mode::WUSR })?)
+    }
+}
+
 /// Both maps hold the same pairs.
 pub(super) struct Watches {
+    /// None where the system has no such files, or lets nobody watch them.
+    buoy: Option<Buoy>,
     notify: RecommendedWatcher,
     by_path: HashMap<PathBuf, Inode>,
     by_inode: HashMap<Inode, PathBuf>,
@@ -45,8 +69,16 @@ pub(super) struct Watches {
 
 impl Watches {
     pub(super) fn new(handler: impl EventHandler) -> notify::Result<Self> {
-        let notify = notify::recommended_watcher(handler)?;
-        Ok(Self { notify, by_path: HashMap::new(), by_inode: HashMap::new() })
+        let mut notify = notify::recommended_watcher(handler)?;
+        let buoy =
+            Buoy::new().ok().filter(|buoy| notify.watch(&buoy.path, RecursiveMode::NonRecursive).is_ok());
+        Ok(Self { buoy, notify, by_path: HashMap::new(), by_inode: HashMap::new() })
+    }
+
+    /// Has the kernel tell of the returned path, after all that happened on the disk until now.
+    pub(super) fn mark(&mut self) -> Option<PathBuf> {
+        let buoy = self.buoy.as_mut()?;
+        buoy.toggle().ok().map(|()| buoy.path.clone())
     }
 
     /// Watches a directory, or makes sure that it is watched: a watch that the kernel or notify dropped by itself
@@ -83,6 +115,37 @@ impl Watches {
             self.by_inode.remove(&inode);
             // It fails when the directory is gone, and its watch with it.
             let _ = self.notify.unwatch(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_told_of_each_time_and_after_what_was_before() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (sender, events) = mpsc::channel();
+        let mut watches = Watches::new(move |event: notify::Result<notify::Event>| {
+            let _ = sender.send(event);
+        })
+        .expect("inotify");
+        let inode = Inode::at(temp.path()).expect("it is there");
+        watches.add(temp.path(), inode).expect("it can be watched");
+        for round in 0..100 {
+            let file = temp.path().join(round.to_string());
+            std::fs::write(&file, "x").expect("written");
+            let mark = watches.mark().expect("this system has memory files");
+            let mut told = Vec::new();
+            while told.last() != Some(&mark) {
+                let event = events.recv_timeout(Duration::from_secs(60)).expect("the mark is told of");
+                told.extend(event.expect("inotify can be read").paths);
+            }
+            assert!(told.contains(&file), "{told:?}");
         }
     }
 }

@@ -223,9 +223,26 @@ fn the_hasher_s_complaint_is_heard_though_nothing_moved() {
 #[test]
 fn an_emptied_file_is_gone_once() {
     let mut story = Story::settled(&written(1, 0));
-    assert_eq!(story.hear(Heard::Written, &written(0, 1)), Some(Report::Gone));
+    assert_eq!(story.hear(Heard::Written, &written(0, 1)), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Closed, &written(0, 1)), Some(Report::Gone));
     assert_eq!(story.hear(Heard::Closed, &written(0, 1)), None);
     assert_eq!(story.file.due(), None);
     assert_eq!(story.hear(Heard::Written, &written(1, 2)), Some(Report::Pending));
+    assert!(story.file.is_writing());
+}
+
+#[test]
+fn an_emptied_file_whose_bytes_do_not_come_is_gone_after_a_while() {
+    let mut story = Story::settled(&written(1, 0));
+    story.hear(Heard::Written, &written(0, 1));
+    assert_eq!(story.hear(Heard::Looked, &written(0, 1)), None);
+    assert_eq!(story.wait(&written(0, 1)), (Some(Report::Gone), SCAN_QUIET));
+}
+
+#[test]
+fn a_file_that_is_copied_over_is_never_gone() {
+    let mut story = Story::settled(&written(1, 0));
+    assert_eq!(story.hear(Heard::Written, &written(0, 1)), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Written, &written(5, 2)), None);
     assert!(story.file.is_writing());
 }
