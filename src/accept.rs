@@ -37,7 +37,7 @@ pub(crate) struct Admission {
 impl Acceptor {
     /// At most half of the descriptors that the system has for connections are taken, however large `max`.
     pub(crate) fn new(listener: TcpListener, what: &'static str, max: usize, max_per_address: usize) -> Self {
-        let max = max.min(half_of_descriptors()).clamp(1, Semaphore::MAX_PERMITS);
+        let max = affordable(max);
         let by_address = Arc::new(Addresses { max: max_per_address, counts: Mutex::default() });
         Self { listener, what, all: Arc::new(Semaphore::new(max)), by_address }
     }
@@ -68,10 +68,12 @@ impl Acceptor {
     }
 }
 
-fn half_of_descriptors() -> usize {
+/// How many of so many connections the system has descriptors for, if the other listener takes as many.
+pub(crate) fn affordable(max: usize) -> usize {
     let half =
         getrlimit(Resource::Nofile).current.map(|limit| limit.saturating_sub(RESERVED_DESCRIPTORS) / 2);
-    half.and_then(|half| usize::try_from(half).ok()).unwrap_or(usize::MAX)
+    let half = half.and_then(|half| usize::try_from(half).ok()).unwrap_or(usize::MAX);
+    max.min(half).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 #[derive(Debug)]

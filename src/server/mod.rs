@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::accept;
 use crate::catalog::Catalog;
 use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
 use crate::files::{RootError, Roots};
@@ -187,7 +188,7 @@ impl Server {
             store,
             stop.child_token(),
         );
-        let max_waits = (self.config.http.max_connections / 2).clamp(1, Semaphore::MAX_PERMITS);
+        let max_waits = accept::affordable(self.config.http.max_connections).div_ceil(2);
         let http = Http {
             config: self.config.http,
             roots: self.roots,
