@@ -3,29 +3,13 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
-use std::process::Output;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::files::Contents;
-use crate::support::server::{Server, program};
+use crate::support::server::{Server, refusal, run};
 use crate::support::wire::Peer;
-
-fn run(arguments: &[&str]) -> Output {
-    program(None).env_remove("RUST_LOG").args(arguments).output().expect("the program can be run")
-}
-
-/// Panics unless it ended with this code and one line on stderr, which it returns.
-#[track_caller]
-fn refusal(arguments: &[&str], code: i32) -> String {
-    let output = run(arguments);
-    let text = String::from_utf8(output.stderr).expect("what it says is text");
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    assert_eq!(text.trim_end().lines().count(), 1, "{arguments:?}: {text:?}");
-    assert!(output.stdout.is_empty(), "a refusal goes to stderr alone");
-    text
-}
 
 #[test]
 fn help_names_every_flag_and_its_default() {

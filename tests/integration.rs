@@ -13,6 +13,8 @@ mod dialects;
 mod in_flight;
 mod library;
 mod names;
+mod regression;
+mod regression_load;
 mod serve;
 mod waiting;
 mod watching;

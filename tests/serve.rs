@@ -23,10 +23,7 @@ fn write_aged(path: impl AsRef<Path>, seed: u64, seconds: u64) -> Contents {
     let contents = Contents::new(seed, KIB);
     fs::create_dir_all(path.as_ref().parent().expect("a file has a directory"))
         .expect("a directory can be made");
-    contents.write(&path);
-    let date = SystemTime::now() - Duration::from_secs(seconds);
-    let file = File::options().write(true).open(&path).expect("the file can be opened");
-    file.set_times(FileTimes::new().set_modified(date)).expect("the file can be dated");
+    contents.write_aged(path, seconds);
     contents
 }
 

@@ -280,3 +280,20 @@ fn everyone_gets_a_turn_though_there_is_but_one_upload_slot() {
     drop(first);
     seed.assert_serves();
 }
+
+/// Keep-alives, and the looks at the file that each second brings, must not count as progress.
+#[test]
+fn closes_a_peer_that_asks_and_never_reads() {
+    let seed = Seed::of(40 * MIB);
+    let mut peer = seed.join_unchoked();
+    for index in 0..400 {
+        peer.send(&request(index, 0, 65_536));
+    }
+    let stream = peer.stream();
+    let closed = (0..180).any(|_| {
+        std::thread::sleep(Duration::from_secs(1));
+        stream.write_all(&[0; 4]).is_err()
+    });
+    assert!(closed, "it is still open after three minutes");
+    seed.assert_serves();
+}

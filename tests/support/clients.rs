@@ -153,6 +153,11 @@ impl Download {
         self.process.wait_until(DEADLINE, |process| process.stdout().contains(word).then_some(()));
     }
 
+    /// Whether it has said this anywhere, also long ago.
+    pub(crate) fn has_said(&self, word: &str) -> bool {
+        self.process.stdout().contains(word) || self.process.stderr().contains(word)
+    }
+
     pub(crate) fn story(&self) -> String {
         self.process.story()
     }

@@ -1,8 +1,9 @@
 //! Files to download: their contents follow from a seed, and what arrives is compared by SHA-256.
 
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -53,6 +54,14 @@ impl Contents {
         let path = path.as_ref();
         fs::write(path, &self.bytes)
             .unwrap_or_else(|error| panic!("can't write {}: {error}", path.display()));
+    }
+
+    /// Writes it and dates it so many seconds back.
+    pub(crate) fn write_aged(&self, path: impl AsRef<Path>, seconds: u64) {
+        self.write(&path);
+        let date = SystemTime::now() - Duration::from_secs(seconds);
+        let file = File::options().write(true).open(path).expect("the file can be opened");
+        file.set_times(FileTimes::new().set_modified(date)).expect("the file can be dated");
     }
 
     /// Panics unless the file at `path` holds these bytes and no others.

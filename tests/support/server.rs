@@ -2,10 +2,11 @@
 //! test network.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -16,11 +17,42 @@ use super::net::Host;
 use super::process::{Running, command};
 use super::torrent::Torrent;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_distributor");
+
 /// The program, to be run in whatever way a test needs.
 pub(crate) fn program(host: Option<&Host>) -> Command {
-    let mut command = command(env!("CARGO_BIN_EXE_distributor"), host);
+    let mut command = command(PROGRAM, host);
     command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
     command
+}
+
+/// As [`program`], with a limit on descriptors that it can't raise.
+fn program_within(descriptors: u32, host: Option<&Host>) -> Command {
+    let mut command = command("prlimit", host);
+    command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
+    command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(PROGRAM);
+    command
+}
+
+/// Runs it to its end, with the log that is the default.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    let home = TempDir::new().expect("a temporary directory can be made");
+    let mut command = program(None);
+    command.env_remove("RUST_LOG").args(arguments);
+    let mut process = Running::start("distributor", &mut command, home.path());
+    let status = process.wait(DEADLINE);
+    Output { status, stdout: process.stdout().into_bytes(), stderr: process.stderr().into_bytes() }
+}
+
+/// Panics unless it ended with this code and one line on stderr, which it returns.
+#[track_caller]
+pub(crate) fn refusal(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments);
+    let text = String::from_utf8(output.stderr).expect("what it says is text");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{arguments:?}: {text:?}");
+    assert!(output.stdout.is_empty(), "a refusal goes to stderr alone");
+    text
 }
 
 /// How it is to be started.
@@ -28,6 +60,7 @@ pub(crate) struct Setup<'a> {
     directories: Vec<PathBuf>,
     options: Vec<OsString>,
     host: Option<&'a Host>,
+    descriptors: Option<u32>,
 }
 
 impl<'a> Setup<'a> {
@@ -48,10 +81,18 @@ impl<'a> Setup<'a> {
         Self { host: Some(host), ..self }
     }
 
+    /// With no more than so many open files and sockets.
+    pub(crate) fn descriptors(self, count: u32) -> Self {
+        Self { descriptors: Some(count), ..self }
+    }
+
     /// Starts it and waits until it says that it listens.
     pub(crate) fn start(self) -> Server {
         let home = TempDir::new().expect("a temporary directory can be made");
-        let mut command = program(self.host);
+        let mut command = match self.descriptors {
+            None => program(self.host),
+            Some(count) => program_within(count, self.host),
+        };
         command.env("HOME", home.path()).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
             // The system chooses, unless the test or the default does.
@@ -90,7 +131,7 @@ pub(crate) struct Server {
 impl Server {
     /// To be completed and started: the program with one watched directory.
     pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
-        Setup { directories: Vec::new(), options: Vec::new(), host: None }.and(directory)
+        Setup { directories: Vec::new(), options: Vec::new(), host: None, descriptors: None }.and(directory)
     }
 
     /// Where HTTP is answered on this machine.
@@ -115,6 +156,18 @@ impl Server {
 
     pub(crate) fn send(&self, request: Request) -> Response {
         request.send(self.http())
+    }
+
+    /// Sends a request, and returns once the server has read it: another goes before it in the same packet, and that
+    /// is answered. What follows is the answer, to be read whenever the test likes.
+    pub(crate) fn begin(&self, target: &str) -> BufReader<TcpStream> {
+        let mut stream = BufReader::new(TcpStream::connect(self.http()).expect("it accepts connections"));
+        stream.get_mut().set_read_timeout(Some(DEADLINE)).expect("a socket takes a timeout");
+        let requests =
+            ["/no-such-page", target].map(|target| format!("GET {target} HTTP/1.1\r\nHost: origin\r\n\r\n"));
+        stream.get_mut().write_all(requests.concat().as_bytes()).expect("the server reads the request");
+        Response::read(&mut stream, false).expect(404);
+        stream
     }
 
     /// `/serve?NAME` with the name percent-encoded.
