@@ -286,9 +286,9 @@ impl Catalog {
         newest.map_or(Lookup::Unknown, |place| inner.lookup(place))
     }
 
-    /// The file modified last among those in `scope` (everything, if there is none). A new one that is still being written
-    /// doesn't count; one that is being hashed does, and so does one that was ready and is being changed. They are worth
-    /// waiting for, as is anything when there is nothing else.
+    /// The file modified last among those in `scope` (everything, if there is none). A new one that is still being
+    /// written doesn't count; one that is being hashed does, and so does one that was ready and is being changed.
+    /// They are worth waiting for, as is anything when there is nothing else.
     pub(crate) fn latest(&self, scope: Option<&RequestedPath>) -> Lookup {
         let scopes = match scope {
             Some(requested) => self.scopes(requested),

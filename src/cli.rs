@@ -64,7 +64,8 @@ pub struct ServeArgs {
     advertise: Vec<AdvertisedAddr>,
 
     /// How many seconds a request for a file that is still being hashed waits
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
     wait: u64,
 
     /// How many peers to upload to at a time, or "unlimited"

@@ -30,9 +30,9 @@
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
-//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` > (`accept`,
-//! `config`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test
-//! holds this.
+//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` >
+//! (`accept`, `config`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each
+//! other; `server` joins them. A test holds this.
 //!
 //! # What is promised
 //!

@@ -2,8 +2,8 @@
 //!
 //! A watched directory belongs to its users, who may truncate a mapped file at any time. A page past the new end kills
 //! a process that touches it (SIGBUS) but only fails a system call that does (EFAULT). So nothing here, and nothing
-//! outside, ever makes a reference into a map: addresses go to the kernel, which reads for us. This file and the hash
-//! kernels are the only ones with `unsafe` code.
+//! outside, ever makes a reference into a map: addresses go to the kernel, which reads for us. Beside the hasher's
+//! kernels and one system call of its threads, this is the only `unsafe` code.
 //!
 //! A file is mapped when somebody first asks for a block of it and unmapped when the last such connection is gone.
 #![allow(unsafe_code)]

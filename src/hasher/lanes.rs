@@ -3,16 +3,16 @@
 //! come from and whose digest it makes.
 //!
 //! A lane whose message ends takes the next one at once, so that pieces of one file and small files of many keep all
-//! lanes busy. Where few have a message, each is compressed by itself. A message can be put aside in the middle, for one
-//! that is wanted sooner.
+//! lanes busy. Where few have a message, each is compressed by itself. A message can be put aside in the middle, for
+//! one that is wanted sooner.
 
 use std::ops::Range;
 
 use super::kernel::{Block, Kernel, MAX_LANES, Plan, State, States};
 
 /// How much is read for a lane at a time: enough that system calls don't count, little enough that what sixteen lanes
-/// read is still in the caches when it is hashed. On Zen 4 2 GiB took one thread 0.60 s with 16 KiB, 0.55 s with 32, 0.51 s
-/// with 64 and 0.49 s with 128, which is too much for smaller caches.
+/// read is still in the caches when it is hashed. On Zen 4 2 GiB took one thread 0.60 s with 16 KiB, 0.55 s with 32,
+/// 0.51 s with 64 and 0.49 s with 128, which is too much for smaller caches.
 pub(crate) const READ_LEN: usize = 64 * 1024;
 const READ_BLOCKS: usize = READ_LEN / size_of::<Block>();
 
@@ -76,9 +76,9 @@ impl<M> Lanes<M> {
         self.parked.is_empty() && self.lanes.iter().all(|lane| lane.message.is_none())
     }
 
-    /// Puts the message of the least rank aside, if that is below this one, so that its lane can take another: a long one
-    /// would hold it for a while. Only where nothing of it waits in the buffer, which is so for some lane after each
-    /// turn. Says whether there is room now.
+    /// Puts the message of the least rank aside, if that is below this one, so that its lane can take another: a long
+    /// one would hold it for a while. Only where nothing of it waits in the buffer, which is so for some lane after
+    /// each turn. Says whether there is room now.
     pub(crate) fn park<R: Ord>(&mut self, rank: impl Fn(&M) -> R, below: &R) -> bool {
         if self.parked.len() == MAX_PARKED {
             return false;
@@ -210,8 +210,8 @@ impl<M> Lane<M> {
     }
 }
 
-/// Ends a message of `len` bytes, the last `at` of which lie in the buffer (FIPS 180-4, 5.1.1), and says how many blocks
-/// lie there now.
+/// Ends a message of `len` bytes, the last `at` of which lie in the buffer (FIPS 180-4, 5.1.1), and says how many
+/// blocks lie there now.
 fn pad(buffer: &mut [u8], at: usize, len: u64) -> usize {
     let blocks = (at + 1 + size_of::<u64>()).div_ceil(size_of::<Block>());
     let end = blocks * size_of::<Block>();

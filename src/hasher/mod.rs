@@ -1,5 +1,5 @@
-//! Files to info dictionaries: SHA-1 of their pieces, many lanes at a time, on threads of its own. Vouches that a file was
-//! the same before and after; reads with `pread` into buffers of its own, never from a map.
+//! Files to info dictionaries: SHA-1 of their pieces, many lanes at a time, on threads of its own. Vouches that a
+//! file was the same before and after; reads with `pread` into buffers of its own, never from a map.
 //!
 //! ```text
 //!  submit ──▶ queue ──▶ worker ──▶ lanes ──▶ kernel

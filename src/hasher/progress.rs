@@ -1,5 +1,5 @@
-//! How far hashing is: files and bytes to go, how fast it goes, and when it will be done. Owns the numbers; whoever shows
-//! them asks. Counts only what is wanted still: a file that is called off leaves nothing to wait for.
+//! How far hashing is: files and bytes to go, how fast it goes, and when it will be done. Owns the numbers; whoever
+//! shows them asks. Counts only what is wanted still: a file that is called off leaves nothing to wait for.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,5 @@
-//! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for, even while an older one
-//! of 100 GB is under way. Owns the order and the bound on open
-//! files; opens and reads nothing.
+//! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for, even while an older
+//! one of 100 GB is under way. Owns the order and the bound on open files; opens and reads nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
-//! Bytes of a file into a buffer of the caller's: by `pread`, never from a map, which a user may truncate. Owns what the
-//! system is told of the ranges that come next, so that they are on their way while others are hashed. Remembers no
-//! contents.
+//! Bytes of a file into a buffer of the caller's: by `pread`, never from a map, which a user may truncate. Owns what
+//! the system is told of the ranges that come next, so that they are on their way while others are hashed. Remembers
+//! no contents.
 //!
 //! Pieces are taken in order, many at a time. Short ones lie side by side: all of them are asked for ahead in one
 //! stretch, which a disk reads from end to end. Of long ones each has its own window.
@@ -62,7 +62,8 @@ impl Reader {
     /// [`io::ErrorKind::UnexpectedEof`].
     pub(super) fn read(&self, piece: &Range<u64>, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         if piece.end - piece.start > WINDOW {
-            // Lanes read from the piece's start in steps that divide the window: while one is read, the next is asked for.
+            // Lanes read from the piece's start in steps that divide the window: while one is read, the next is asked
+            // for.
             let offset = at - piece.start;
             if offset.is_multiple_of(WINDOW) {
                 let next = at + WINDOW;

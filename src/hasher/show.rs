@@ -1,5 +1,5 @@
-//! Shows people how far hashing is: a bar on a terminal, a line in the log every few seconds otherwise. Owns the bar, and
-//! keeps log lines from being drawn over; the numbers are `progress`'s.
+//! Shows people how far hashing is: a bar on a terminal, a line in the log every few seconds otherwise. Owns the bar,
+//! and keeps log lines from being drawn over; the numbers are `progress`'s.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -1,5 +1,5 @@
-//! One file that somebody names to its .torrent, by the same threads and lanes, and hence with the same info hash as when
-//! it is served. Owns finding the file; where the torrent goes is the caller's.
+//! One file that somebody names to its .torrent, by the same threads and lanes, and hence with the same info hash as
+//! when it is served. Owns finding the file; where the torrent goes is the caller's.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -219,8 +219,8 @@ fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     }
 }
 
-/// Where the asker finds the tracker: under the name that it used for this host, or, when it gave none (ctorrent with an
-/// address), at the address that it connected to.
+/// Where the asker finds the tracker: under the name that it used for this host, or, when it gave none (ctorrent with
+/// an address), at the address that it connected to.
 fn announce_url(asked: &HeaderMap, ends: Ends) -> String {
     let host = asked.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     match host.filter(|host| !host.host().is_empty() && !host.as_str().contains('@')) {
