@@ -10,13 +10,14 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
-use crate::support::DEADLINE;
 use crate::support::files::{Contents, KIB, PIECE};
 use crate::support::http::Response;
 use crate::support::seed::Seed;
 use crate::support::server::{Server, refusal};
+use crate::support::torrent::Torrent;
 use crate::support::tracker::{Answer, DOWNLOADER, announce_target, encode_all};
 use crate::support::wire::{Peer, cancel, handshake, id};
+use crate::support::{DEADLINE, wait_for};
 
 /// Peers that send one message again and again, each as fast as its socket takes it.
 struct Flood {
@@ -131,7 +132,12 @@ fn abandon_200_requests_and_ask_for_more(server: &Server, directory: &TempDir) {
         server.torrent("other").assert_describes(&other);
     }
     drop(file);
-    assert_eq!(server.torrent("unfinished").length, "the beginning".len());
+    // One who asks while all those still wait is told to come again.
+    let answer = wait_for("the finished file", || {
+        let answer = server.get("/serve?unfinished");
+        (answer.status != 503).then_some(answer)
+    });
+    assert_eq!(Torrent::read(&answer.expect(200).body).length, "the beginning".len());
 }
 
 /// Nobody notices that a client has gone while its request waits for a file, since one that closed its half looks the
