@@ -111,6 +111,7 @@ fn sigterm_left_a_request_that_waited_without_an_answer() {
     let mut file = File::create(directory.path().join("file")).expect("a file can be made");
     file.write_all(b"the beginning").expect("a file can be written");
     let mut waiting = server.begin("/serve?file");
+    wait_for("the request to wait", || server.has_logged("a request waits for a file").then_some(()));
     server.stop();
     Response::read(&mut waiting, false).expect_sentence(503);
 }

@@ -22,6 +22,7 @@ use sha1::{Digest, Sha1};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::refusal::Refusal;
 use super::{Ends, Http};
@@ -98,6 +99,7 @@ impl<'a> Wait<'a> {
     async fn until(&mut self, over: &CancellationToken) -> Result<(), Refusal> {
         if self.permit.is_none() {
             self.permit = Some(self.http.waits.try_acquire().map_err(|_| Refusal::NotReady)?);
+            debug!("a request waits for a file");
         }
         tokio::select! {
             () = over.cancelled() => Ok(()),

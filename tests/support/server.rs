@@ -170,6 +170,11 @@ impl Server {
         stream
     }
 
+    /// Whether its log has these words so far.
+    pub(crate) fn has_logged(&self, words: &str) -> bool {
+        self.process.stderr().contains(words)
+    }
+
     /// `/serve?NAME` with the name percent-encoded.
     pub(crate) fn serve(&self, name: impl AsRef<Path>) -> Response {
         self.get(serve_target(name))
