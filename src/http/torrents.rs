@@ -97,6 +97,9 @@ impl<'a> Wait<'a> {
     /// Waits until it is over with what is in the way. Clients that go away meanwhile are not noticed, since one that
     /// has closed its half looks the same: those who wait may not take all connections there are.
     async fn until(&mut self, over: &CancellationToken) -> Result<(), Refusal> {
+        if over.is_cancelled() {
+            return Ok(());
+        }
         if self.permit.is_none() {
             self.permit = Some(self.http.waits.try_acquire().map_err(|_| Refusal::NotReady)?);
             debug!("a request waits for a file");
@@ -117,6 +120,8 @@ impl Http {
         let mut looked = false;
         let mut doubted: Option<Arc<Torrent>> = None;
         if let Wanted::Latest(_) = wanted {
+            // What is not known yet may be newer than all that is.
+            wait.until(self.catalog.scanned()).await?;
             for (root, _) in self.roots.iter() {
                 self.ingest.look(FilePath::new(root, "")).await;
             }
