@@ -41,7 +41,7 @@ pub(super) async fn serve(
 ) -> Result<Response, Refusal> {
     let requested = requested_path(&uri)?;
     let torrent = http.find(Wanted::File(&requested)).await?;
-    http.respond(&torrent, ends, &headers)
+    Ok(http.respond(&torrent, ends, &headers))
 }
 
 /// The torrent of the file modified last, everywhere or below the directory that the query names.
@@ -56,7 +56,7 @@ pub(super) async fn serve_last_updated(
         Some(_) => Some(requested_path(&uri)?),
     };
     let torrent = http.find(Wanted::Latest(scope.as_ref())).await?;
-    http.respond(&torrent, ends, &headers)
+    Ok(http.respond(&torrent, ends, &headers))
 }
 
 /// The whole query is the path: neither `&` nor `=` nor `+` means anything in it.
@@ -122,7 +122,8 @@ impl Http {
         if let Wanted::Latest(_) = wanted {
             // What is not known yet may be newer than all that is.
             wait.until(self.catalog.scanned()).await?;
-            for (root, _) in self.roots.iter() {
+            // One look, at whatever it is, brings in what has happened in all directories.
+            if let Some((root, _)) = self.roots.iter().next() {
                 self.ingest.look(FilePath::new(root, "")).await;
             }
         }
@@ -174,7 +175,7 @@ impl Http {
         tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
     }
 
-    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Result<Response, Refusal> {
+    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Response {
         let announce_url = match &self.config.announce_url {
             Some(url) => url.as_str().to_owned(),
             None => announce_url(asked, ends),
@@ -205,9 +206,9 @@ impl Http {
             (None, None) => false,
         };
         if unchanged {
-            Ok((StatusCode::NOT_MODIFIED, answer).into_response())
+            (StatusCode::NOT_MODIFIED, answer).into_response()
         } else {
-            Ok((answer, body).into_response())
+            (answer, body).into_response()
         }
     }
 }
