@@ -65,6 +65,18 @@ pub(crate) fn read_dict<'a, E: From<BencodeError>>(
     Ok(())
 }
 
+/// Cuts `input` behind the dictionary that it begins with.
+pub(crate) fn split_dict(input: &[u8]) -> Result<(&[u8], &[u8]), BencodeError> {
+    let mut decoder = Decoder::new(input).with_max_depth(MAX_DEPTH);
+    match decoder.next_object()? {
+        Some(Object::Dict(dict)) => {
+            let len = dict.into_raw()?.len();
+            input.split_at_checked(len).ok_or(BencodeError::NotOneValue)
+        }
+        _ => Err(BencodeError::NotADictionary),
+    }
+}
+
 fn next_pair<'item, 'a>(
     dict: &'item mut DictDecoder<'_, 'a>,
 ) -> Result<Option<(&'a [u8], Object<'item, 'a>)>, BencodeError> {
@@ -201,6 +213,16 @@ mod tests {
         assert_eq!(read(&nested(MAX_DEPTH - 1)).map(|keys| keys.len()), Ok(1));
         assert!(matches!(read(&nested(MAX_DEPTH)), Err(BencodeError::Malformed(_))));
         assert_eq!(read(&[b'd'; 65]), Err(BencodeError::TooLong { len: 65, max: 64 }));
+    }
+
+    #[test]
+    fn cuts_behind_a_dictionary() {
+        assert_eq!(split_dict(b"d1:ad1:bleeede"), Ok((&b"d1:ad1:bleee"[..], &b"de"[..])));
+        assert_eq!(split_dict(b"de"), Ok((&b"de"[..], &b""[..])));
+        assert_eq!(split_dict(b"i1ede"), Err(BencodeError::NotADictionary));
+        for input in [&b"d"[..], b"d1:ai1e", &[b'd'; 10_000], b"d1:bde1:adee"] {
+            assert!(matches!(split_dict(input), Err(BencodeError::Malformed(_))), "{}", input.escape_ascii());
+        }
     }
 
     #[test]

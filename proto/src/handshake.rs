@@ -1,7 +1,7 @@
 //! The 68 bytes that open a connection (BEP 3).
 //!
-//! Owns their layout. Refuses any other protocol string. What the reserved bits mean is for those who
-//! negotiate by them.
+//! Owns their layout and the reserved bits that announce extensions. Refuses any other protocol string. What is
+//! done with the extensions is for those who negotiate them.
 
 use crate::id::{InfoHash, PeerId};
 
@@ -28,10 +28,44 @@ pub enum HandshakeError {
     Protocol,
 }
 
+/// What a side can do beyond BEP 3, or, where both have said it, what is negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Extensions {
+    /// The fast extension: have-all, rejects, allowed-fast pieces (BEP 6).
+    pub fast: bool,
+    /// Extended messages (BEP 10).
+    pub extended: bool,
+}
+
+impl Extensions {
+    /// All that this crate knows.
+    pub const ALL: Self = Self { fast: true, extended: true };
+
+    /// BEP 6: "the third least significant bit of the last reserved byte".
+    const FAST_BIT: u64 = 0x04;
+    /// BEP 10: "the 20th bit from the right".
+    const EXTENDED_BIT: u64 = 0x10_0000;
+
+    /// The reserved bytes of a handshake that announces these and nothing else.
+    #[must_use]
+    pub const fn to_reserved(self) -> [u8; 8] {
+        let fast = if self.fast { Self::FAST_BIT } else { 0 };
+        let extended = if self.extended { Self::EXTENDED_BIT } else { 0 };
+        (fast | extended).to_be_bytes()
+    }
+
+    /// What the reserved bytes of a handshake announce; bits that we don't know mean nothing.
+    #[must_use]
+    pub const fn from_reserved(reserved: [u8; 8]) -> Self {
+        let bits = u64::from_be_bytes(reserved);
+        Self { fast: bits & Self::FAST_BIT != 0, extended: bits & Self::EXTENDED_BIT != 0 }
+    }
+}
+
 /// One side's handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
-    /// Bits that announce extensions; all zero for plain BEP 3.
+    /// Bits that announce extensions, see [`Extensions`]; all zero for plain BEP 3.
     pub reserved: [u8; 8],
     /// The torrent that the connection is about.
     pub info_hash: InfoHash,

@@ -20,9 +20,12 @@
 //! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23 |
 //! | `scrape` | [`parse_scrape`], [`encode_scrape`] | BEP 48 |
 //! | `compact` | [`canonical`] addresses and their 6 and 18 byte forms | BEP 7, 23 |
-//! | `handshake` | [`Handshake`] | BEP 3 |
-//! | `message` | [`Message`], [`block_header`] | BEP 3, 5 |
-//! | `session/` | [`Session`]: one accepted connection of a seeder | BEP 3 |
+//! | `handshake` | [`Handshake`], [`Extensions`] | BEP 3, 6, 10 |
+//! | `message` | [`Message`], [`block_header`] | BEP 3, 5, 6, 10 |
+//! | `extension` | [`ExtendedHandshake`], [`MetadataMessage`] | BEP 9, 10, 21 |
+//! | `allowed_fast` | [`allowed_fast_set`] | BEP 6 |
+//! | `magnet` | [`magnet_link`] | BEP 9 |
+//! | `session/` | [`Session`]: one connection of a seeder, accepted or dialled | BEP 3, 6, 9, 10, 21 |
 //!
 //! # Habits
 //!
@@ -30,19 +33,23 @@
 //! the other side controls the size of has a `MAX_` constant here. Nothing in this crate panics on what came
 //! from a peer.
 
+mod allowed_fast;
 mod announce;
 mod bencode;
 mod bitfield;
 mod compact;
+mod extension;
 mod geometry;
 mod handshake;
 mod id;
+mod magnet;
 mod message;
 mod metainfo;
 mod query;
 mod scrape;
 mod session;
 
+pub use allowed_fast::{MAX_ALLOWED_FAST, allowed_fast_set};
 pub use announce::{
     AnnounceError, AnnounceEvent, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr, PeerFormat,
     encode_failure,
@@ -53,14 +60,19 @@ pub use compact::{
     COMPACT_V4_LEN, COMPACT_V6_LEN, CompactError, MAX_COMPACT_PEERS, canonical, decode_compact,
     decode_compact6,
 };
+pub use extension::{ExtendedHandshake, MAX_EXTENDED_LEN, METADATA_PIECE_LEN, MetadataMessage};
 pub use geometry::{
     BLOCK_LEN, Block, BlockError, Geometry, GeometryError, MAX_PIECE_LEN, MAX_PIECES, MAX_REQUEST_LEN,
     MIN_PIECE_LEN, PieceIndex, TARGET_PIECES,
 };
-pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeError};
+pub use handshake::{Extensions, HANDSHAKE_LEN, Handshake, HandshakeError};
 pub use id::{IdError, InfoHash, PeerId};
+pub use magnet::magnet_link;
 pub use message::{BLOCK_HEADER_LEN, MAX_MESSAGE_LEN, Message, MessageError, block_header};
 pub use metainfo::{Info, MAX_NAME_LEN, MAX_TORRENT_LEN, Metainfo, MetainfoError, encode_torrent};
 pub use query::{MAX_PAIRS, MAX_QUERY_LEN, QueryError, QueryPair, pairs, percent_decode, percent_encode};
 pub use scrape::{MAX_SCRAPE, ScrapeStats, encode_scrape, parse_scrape};
-pub use session::{Event, Input, MAX_KEPT_LEN, Output, Session, SessionConfig, SessionError, Transmit};
+pub use session::{
+    Event, Input, MAX_CONTROL_LEN, MAX_KEPT_LEN, MAX_METADATA_COPIES, MAX_METADATA_QUEUED, Output, Seeding,
+    Session, SessionConfig, SessionError, Transmit, Violation,
+};

@@ -1,12 +1,12 @@
 //! What passes between a session and its driver. Owns the contract in types; refuses anything that does I/O.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use bytes::Bytes;
 
-use super::Event;
+use super::{Event, Seeding};
 use crate::{
-    geometry::{Block, Geometry},
+    geometry::{Block, PieceIndex},
     message::BLOCK_HEADER_LEN,
 };
 
@@ -16,17 +16,20 @@ pub enum Input<'a> {
     /// Bytes from the socket, split in any way. Read at most 128 KiB at a time, and only while
     /// [`Session::wants_input`](crate::Session::wants_input); see [`MAX_KEPT_LEN`](crate::MAX_KEPT_LEN).
     Received(&'a [u8]),
-    /// The answer to [`Event::InfoHash`]: we seed that torrent, and it is cut like this.
+    /// The answer to [`Event::InfoHash`]: we seed that torrent.
     Accept {
-        /// The torrent's pieces.
-        geometry: Geometry,
+        /// What it is like.
+        seeding: Seeding,
     },
     /// The choker lets the peer ask. Ignored while the peer isn't interested: webtorrent takes no notice of
     /// an `unchoke` that comes before its `interested`, and never asks.
     Unchoke,
-    /// The choker lets the peer ask no longer. Requests that wait are dropped; without BEP 6 nobody tells the
-    /// peer.
+    /// The choker lets the peer ask no longer. Requests that wait are rejected, but for allowed-fast pieces;
+    /// without BEP 6 they are dropped and nobody tells the peer.
     Choke,
+    /// It would help others if the peer took this piece next. Without BEP 6, where the peer has it, or while much
+    /// else waits to be sent, nothing is said: it is advice.
+    Suggest(PieceIndex),
     /// The driver's write buffer is full because the peer doesn't read: no [`Transmit`] until
     /// [`Input::Writable`], and the session ends where that takes too long. A driver that holds back for a
     /// rate limit just polls later.
@@ -62,5 +65,12 @@ pub enum Transmit {
         header: [u8; BLOCK_HEADER_LEN],
         /// Which bytes of the file follow.
         block: Block,
+    },
+    /// A `data` message of `ut_metadata` (BEP 9): this header, then bytes of the info dictionary.
+    Metadata {
+        /// Length prefix, ids and the message's own dictionary.
+        header: Bytes,
+        /// Which bytes of the bencoded info dictionary follow; within its length, never empty.
+        range: Range<u32>,
     },
 }

@@ -1,35 +1,44 @@
-//! One *accepted* connection of a seeder as a state machine (BEP 3).
+//! One connection of a seeder, accepted or dialled, as a state machine (BEP 3, 6, 9, 10, 21).
 //!
 //! Owns the rules of the conversation: who may say what when, which requests wait, when silence is too long.
 //! Refuses sockets, clocks, file data and policy: whom to unchoke is the driver's to decide, and a session
-//! that has to end says why and nothing else. The split: this file is the driver's side, `wire` the peer's,
-//! `deadlines` time's.
+//! that has to end says why and nothing else. The split: this file is the driver's side; `wire` cuts the peer's
+//! stream, `greeting` opens it, `messages`, `requests` and `metadata` say what is in it; `deadlines` is time's.
 
+mod budget;
 mod clock;
 mod config;
 mod deadlines;
 mod drive;
 mod error;
 mod events;
+mod greeting;
 mod kept;
+mod messages;
+mod metadata;
+mod requests;
 mod wire;
 
-use std::{collections::VecDeque, mem, time::Instant};
+use std::{mem, net::IpAddr, time::Instant};
 
 use bytes::BytesMut;
 
-use self::{clock::Clock, events::Events, kept::Kept};
+use self::{
+    budget::Bucket, clock::Clock, events::Events, kept::Kept, metadata::Extended, requests::Requests,
+};
 pub use self::{
-    config::SessionConfig,
+    config::{Seeding, SessionConfig},
     drive::{Input, Output, Transmit},
-    error::SessionError,
+    error::{SessionError, Violation},
     events::Event,
     kept::MAX_KEPT_LEN,
+    metadata::{MAX_METADATA_COPIES, MAX_METADATA_QUEUED},
+    wire::MAX_CONTROL_LEN,
 };
 use crate::{
     bitfield::Bitfield,
-    geometry::{Block, Geometry},
-    handshake::{HANDSHAKE_LEN, Handshake},
+    geometry::PieceIndex,
+    handshake::Extensions,
     id::{InfoHash, PeerId},
     message::{Message, block_header},
 };
@@ -37,14 +46,14 @@ use crate::{
 /// Where the conversation stands.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The peer's handshake up to its info hash is due.
-    InfoHash,
+    /// The peer's handshake up to its info hash is due. Where we dialled it, ours is on its way.
+    InfoHash { dialled: Option<Seeding> },
     /// The driver's answer is due.
     Accept { info_hash: InfoHash },
-    /// The rest of the peer's handshake is due; ours and our bitfield are on their way.
-    PeerId { geometry: Geometry },
+    /// The rest of the peer's handshake is due; ours and our greeting are on their way.
+    PeerId { seeding: Seeding },
     /// Messages, both ways.
-    Open { geometry: Geometry },
+    Open { seeding: Seeding },
 }
 
 /// How far the end of the peer's stream has come.
@@ -59,13 +68,13 @@ enum End {
 }
 
 /// Why a session failed, and whether the driver has been told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     error: SessionError,
     told: bool,
 }
 
-/// One accepted connection, from the first byte on.
+/// One connection, from the first byte on.
 ///
 /// Drive it like this: hand in one [`Input`], then call [`poll_output`](Self::poll_output) until it says
 /// [`Output::Timeout`]. When [`handle_input`](Self::handle_input) returns an error, close the connection.
@@ -77,7 +86,7 @@ struct Failure {
 ///
 /// let now = Instant::now();
 /// let us = PeerId::azureus(*b"DT", *b"0100", [0; 12]);
-/// let mut session = Session::accept(now, SessionConfig::new(us));
+/// let mut session = Session::accept(now, SessionConfig::new(us), [10, 0, 0, 7].into());
 ///
 /// let peer_id = PeerId::azureus(*b"XX", *b"0001", [1; 12]);
 /// let info_hash = InfoHash::new([7; 20]);
@@ -85,8 +94,8 @@ struct Failure {
 /// session.handle_input(now, Input::Received(&theirs))?;
 /// assert_eq!(session.poll_output(), Output::Event(Event::InfoHash(info_hash)));
 ///
-/// let geometry = Geometry::for_len(1_000_000)?;
-/// session.handle_input(now, Input::Accept { geometry })?;
+/// let seeding = Seeding { geometry: Geometry::for_len(1_000_000)?, metadata_len: 400 };
+/// session.handle_input(now, Input::Accept { seeding })?;
 /// assert_eq!(session.poll_output(), Output::Event(Event::PeerId(peer_id)));
 /// let Output::Transmit(Transmit::Bytes(ours)) = session.poll_output() else { panic!() };
 /// assert_eq!(Handshake::decode(&ours[..HANDSHAKE_LEN])?.peer_id, us);
@@ -96,6 +105,10 @@ struct Failure {
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,
+    /// The peer's address; IPv4-mapped ones as IPv4.
+    peer: IpAddr,
+    info_hash: Option<InfoHash>,
+    negotiated: Extensions,
     phase: Phase,
     end: End,
     failure: Option<Failure>,
@@ -105,33 +118,67 @@ pub struct Session {
     /// Small messages that wait to be sent. They go before any block: a choke must, nothing else minds.
     control: BytesMut,
     /// Requests that wait for their blocks; never more than the configuration allows.
-    requests: VecDeque<Block>,
+    requests: Requests,
+    extended: Extended,
+    /// How many messages have come.
+    ordinal: u64,
+    /// How many of them may have changed nothing.
+    idle: Bucket,
+    /// How many of them may have been requests that were refused.
+    refused: Bucket,
     unchoked: bool,
     interested: bool,
     peer_id: Option<PeerId>,
+    /// Whether the peer has said which pieces it has.
+    knows_pieces: bool,
     /// Absent until the peer first tells of a piece: most sessions of a young swarm never pay for it.
     peer_have: Option<Bitfield>,
 }
 
 impl Session {
-    /// A session for a connection that was accepted at `now`.
+    /// A session for a connection from `peer` that was accepted at `now`.
     #[must_use]
-    pub fn accept(now: Instant, config: SessionConfig) -> Self {
+    pub fn accept(now: Instant, config: SessionConfig, peer: IpAddr) -> Self {
         Self {
             config,
-            phase: Phase::InfoHash,
+            peer: peer.to_canonical(),
+            info_hash: None,
+            negotiated: Extensions::default(),
+            phase: Phase::InfoHash { dialled: None },
             end: End::NotYet,
             failure: None,
             clock: Clock::start(now),
             kept: Kept::default(),
             events: Events::default(),
             control: BytesMut::new(),
-            requests: VecDeque::new(),
+            requests: Requests::default(),
+            extended: Extended::default(),
+            ordinal: 0,
+            idle: Bucket::new(now, config.idle_burst()),
+            refused: Bucket::new(now, config.refused_burst()),
             unchoked: false,
             interested: false,
             peer_id: None,
+            knows_pieces: false,
             peer_have: None,
         }
+    }
+
+    /// A session for a connection to `peer` that we dialled for a torrent, and that came about at `now`. Our
+    /// handshake goes first; [`Event::InfoHash`] doesn't come.
+    #[must_use]
+    pub fn connect(
+        now: Instant,
+        config: SessionConfig,
+        peer: IpAddr,
+        info_hash: InfoHash,
+        seeding: Seeding,
+    ) -> Self {
+        let mut session = Self::accept(now, config, peer);
+        session.info_hash = Some(info_hash);
+        session.phase = Phase::InfoHash { dialled: Some(seeding) };
+        session.shake_hands(info_hash);
+        session
     }
 
     /// Takes one input. Afterwards [`poll_output`](Self::poll_output) until it says [`Output::Timeout`].
@@ -151,7 +198,7 @@ impl Session {
             None => Ok(()),
             Some(failure) => {
                 failure.told = true;
-                Err(failure.error)
+                Err(failure.error.clone())
             }
         }
     }
@@ -175,8 +222,8 @@ impl Session {
         Output::Timeout(self.deadline())
     }
 
-    /// Whether the driver should read from the socket. Not while the request queue is full, so that TCP
-    /// pushes back, nor while [`Event::InfoHash`] waits for its answer, nor after the end.
+    /// Whether the driver should read from the socket. Not while too much waits to be sent, so that TCP pushes
+    /// back, nor while [`Event::InfoHash`] waits for its answer, nor after the end.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.failure.is_none() && self.end == End::NotYet && self.can_parse()
@@ -206,16 +253,34 @@ impl Session {
         self.peer_have.as_ref().map_or(0, Bitfield::count)
     }
 
+    /// Whether the peer has said that it asks for nothing, be it a seed or not (BEP 21).
+    #[must_use]
+    pub const fn peer_upload_only(&self) -> bool {
+        self.extended.upload_only
+    }
+
     /// The peer's id, once its handshake is complete.
     #[must_use]
     pub const fn peer_id(&self) -> Option<PeerId> {
         self.peer_id
     }
 
+    /// The torrent, once either side has named it.
+    #[must_use]
+    pub const fn info_hash(&self) -> Option<InfoHash> {
+        self.info_hash
+    }
+
+    /// What both sides can do; nothing before the peer's handshake.
+    #[must_use]
+    pub const fn negotiated(&self) -> Extensions {
+        self.negotiated
+    }
+
     fn apply(&mut self, input: Input<'_>) -> Result<(), SessionError> {
         match input {
             Input::Received(bytes) => self.receive(bytes),
-            Input::Accept { geometry } => self.accept_torrent(geometry),
+            Input::Accept { seeding } => self.accept_torrent(seeding),
             Input::Unchoke => {
                 if self.interested && !mem::replace(&mut self.unchoked, true) {
                     Message::Unchoke.encode(&mut self.control);
@@ -223,10 +288,14 @@ impl Session {
                 Ok(())
             }
             Input::Choke => {
+                let waited = !self.can_parse();
                 if mem::take(&mut self.unchoked) {
-                    Message::Choke.encode(&mut self.control);
-                    return self.drop_requests();
+                    self.choke();
                 }
+                if waited { self.resume() } else { Ok(()) }
+            }
+            Input::Suggest(piece) => {
+                self.suggest(piece);
                 Ok(())
             }
             Input::Blocked => {
@@ -238,7 +307,7 @@ impl Session {
                 Ok(())
             }
             Input::Timeout => Ok(()),
-            Input::Eof if matches!(self.phase, Phase::InfoHash) => Err(SessionError::Eof),
+            Input::Eof if matches!(self.phase, Phase::InfoHash { .. }) => Err(SessionError::Eof),
             Input::Eof => {
                 if self.end == End::NotYet {
                     self.end = End::Seen;
@@ -248,38 +317,47 @@ impl Session {
         }
     }
 
-    /// Answers with our handshake and, at once, the exact bitfield of a seed: dtorrent drops peers whose
-    /// bitfield isn't the first message.
-    fn accept_torrent(&mut self, geometry: Geometry) -> Result<(), SessionError> {
-        let Phase::Accept { info_hash } = self.phase else { return Err(SessionError::AcceptOutOfTurn) };
-        let handshake = Handshake { reserved: [0; 8], info_hash, peer_id: self.config.our_id };
-        self.control.reserve(HANDSHAKE_LEN + 5 + geometry.bitfield_len());
-        self.control.extend_from_slice(&handshake.encode());
-        Message::Bitfield(Bitfield::full(geometry.piece_count()).as_bytes()).encode(&mut self.control);
-        self.phase = Phase::PeerId { geometry };
-        self.parse_kept()
+    /// BEP 6. Not before our greeting has gone out, which must be first.
+    fn suggest(&mut self, piece: PieceIndex) {
+        let (Phase::PeerId { seeding } | Phase::Open { seeding }) = self.phase else { return };
+        let known = self.peer_have.as_ref().is_some_and(|have| have.contains(piece));
+        let Some(piece) = seeding.geometry.piece(piece.get()) else { return };
+        if self.negotiated.fast && !known && self.control.len() <= MAX_CONTROL_LEN {
+            Message::Suggest { index: piece.get() }.encode(&mut self.control);
+        }
     }
 
     fn next_transmit(&mut self) -> Option<Transmit> {
         if self.clock.blocked.is_some() {
             return None;
         }
+        let waited = !self.can_parse();
+        let transmit = self.take_transmit()?;
+        if waited && let Err(error) = self.resume() {
+            // What is handed out was asked for properly; the deadline is now, so that the driver hears, and
+            // closes.
+            self.fail(error);
+        }
+        Some(transmit)
+    }
+
+    fn take_transmit(&mut self) -> Option<Transmit> {
         if !self.control.is_empty() {
             return Some(Transmit::Bytes(mem::take(&mut self.control).freeze()));
         }
-        let was_full = self.is_full();
-        let block = self.requests.pop_front()?;
-        if was_full && let Err(error) = self.resume() {
-            // This block was asked for properly and is still handed out; the deadline is now, so that the driver
-            // hears, and closes.
-            self.fail(error);
+        if let Phase::Open { seeding } = &self.phase
+            && let Some(metadata) = self.extended.pop(seeding)
+        {
+            return Some(metadata);
         }
+        let block = self.requests.pop(self.unchoked)?;
         Some(Transmit::Block { header: block_header(block), block })
     }
 
     /// Whether something is still to be sent, or the driver has still to say whether there is.
     fn owes_anything(&self) -> bool {
-        !self.control.is_empty() || !self.requests.is_empty() || matches!(self.phase, Phase::Accept { .. })
+        let has_nothing = self.control.is_empty() && self.requests.is_empty() && self.extended.owes_nothing();
+        !has_nothing || matches!(self.phase, Phase::Accept { .. })
     }
 
     /// Ends the session: nothing that waited will happen.
@@ -288,6 +366,7 @@ impl Session {
         self.kept = Kept::default();
         self.events = Events::default();
         self.control = BytesMut::new();
-        self.requests = VecDeque::new();
+        self.requests = Requests::default();
+        self.extended = Extended::default();
     }
 }
