@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributor_proto::{Event, InfoHash, Input, Output, Session, SessionError};
+use distributor_proto::{Event, InfoHash, Input, Output, Seeding, Session, SessionError, Transmit};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -59,10 +59,14 @@ pub(super) async fn drive(stream: TcpStream, shared: &Shared) -> Closed {
     if let Err(error) = stream.set_nodelay(true) {
         return error.into();
     }
+    let peer = match stream.peer_addr() {
+        Ok(addr) => addr.ip(),
+        Err(error) => return error.into(),
+    };
     let mut connection = Connection {
         stream,
         shared,
-        session: Session::accept(Instant::now(), shared.session),
+        session: Session::accept(Instant::now(), shared.session, peer),
         seat: shared.slots.take_seat(),
         torrent: None,
         revoked: CancellationToken::new(),
@@ -158,7 +162,14 @@ impl Connection<'_> {
             match self.session.poll_output() {
                 Output::Event(event) => self.on_event(event)?,
                 Output::Transmit(transmit) => {
-                    self.outgoing.push(transmit);
+                    match (transmit, &self.torrent) {
+                        (Transmit::Metadata { header, range }, Some(torrent)) => {
+                            let info = torrent.info().slice(range.start as usize..range.end as usize);
+                            self.outgoing.push(Transmit::Bytes(header));
+                            self.outgoing.push(Transmit::Bytes(info));
+                        }
+                        (transmit, _) => self.outgoing.push(transmit),
+                    }
                     if self.outgoing.is_full() {
                         self.input(Input::Blocked)?;
                     }
@@ -174,7 +185,11 @@ impl Connection<'_> {
             Event::InfoHash(info_hash) => {
                 let torrent =
                     self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
-                self.input(Input::Accept { geometry: torrent.geometry() })?;
+                // The info dictionary of a torrent that we made is far below 4 GiB.
+                let metadata_len = torrent.info().len() as u32;
+                self.input(Input::Accept {
+                    seeding: Seeding { geometry: torrent.geometry(), metadata_len },
+                })?;
                 self.revoked = torrent.revoked().clone();
                 self.torrent = Some(torrent);
             }

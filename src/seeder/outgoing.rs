@@ -45,7 +45,7 @@ impl Outgoing {
     pub(super) fn plan(&self, file: Option<&OpenFile>) -> Plan {
         let ready = file.and_then(OpenFile::ready);
         let unready = self.queue.iter().enumerate().find_map(|(position, transmit)| match transmit {
-            Transmit::Bytes(_) => None,
+            Transmit::Bytes(_) | Transmit::Metadata { .. } => None,
             Transmit::Block { block, .. } => {
                 let range = block.range();
                 (!covers(ready, &range)).then_some((position, range))
@@ -66,7 +66,9 @@ impl Outgoing {
             .map_while(move |transmit| {
                 let skipped = std::mem::take(&mut skip);
                 match transmit {
-                    Transmit::Bytes(bytes) => Some([rest(bytes, skipped), None]),
+                    Transmit::Bytes(bytes) | Transmit::Metadata { header: bytes, .. } => {
+                        Some([rest(bytes, skipped), None])
+                    }
                     Transmit::Block { header, block } => {
                         let ready = ready.filter(|ready| ready.covers(&block.range()))?;
                         let range = rest_of_block(*block, skipped.saturating_sub(BLOCK_HEADER_LEN));
@@ -94,7 +96,7 @@ fn covers(ready: Option<Ready<'_>>, range: &Range<u64>) -> bool {
 
 fn len(transmit: &Transmit) -> usize {
     match transmit {
-        Transmit::Bytes(bytes) => bytes.len(),
+        Transmit::Bytes(bytes) | Transmit::Metadata { header: bytes, .. } => bytes.len(),
         Transmit::Block { block, .. } => BLOCK_HEADER_LEN + block.len() as usize,
     }
 }
