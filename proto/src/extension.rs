@@ -141,23 +141,26 @@ pub enum MetadataMessage {
         piece: u32,
     },
     /// BEP 9: messages of other types "MUST be ignored".
-    Unknown,
+    Unknown {
+        /// The type: 3 or more.
+        msg_type: u64,
+    },
 }
 
 impl MetadataMessage {
-    /// The bencoded dictionary. `Unknown` is one that says nothing.
+    /// The bencoded dictionary.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (msg_type, piece, total_size) = match *self {
-            Self::Request { piece } => (0_u32, piece, None),
-            Self::Data { piece, total_size } => (1, piece, Some(total_size)),
-            Self::Reject { piece } => (2, piece, None),
-            Self::Unknown => return b"de".to_vec(),
+            Self::Request { piece } => (0, Some(piece), None),
+            Self::Data { piece, total_size } => (1, Some(piece), Some(total_size)),
+            Self::Reject { piece } => (2, Some(piece), None),
+            Self::Unknown { msg_type } => (msg_type, None, None),
         };
         let mut out = Vec::with_capacity(48);
         out.push(b'd');
         put_number_pair(&mut out, "msg_type", msg_type);
-        put_number_pair(&mut out, "piece", piece);
+        put_number(&mut out, "piece", piece);
         put_number(&mut out, "total_size", total_size);
         out.push(b'e');
         out
@@ -189,7 +192,7 @@ impl MetadataMessage {
                 Self::Data { piece: piece?, total_size }
             }
             2 => Self::Reject { piece: piece? },
-            _ => Self::Unknown,
+            msg_type => Self::Unknown { msg_type },
         };
         match message {
             Self::Request { .. } | Self::Reject { .. } if !data.is_empty() => Err(BencodeError::NotOneValue),

@@ -94,13 +94,13 @@ pub enum Violation {
     Extended(#[from] BencodeError),
     /// Too many messages that change nothing.
     #[error("more than {limit} messages in ten seconds that change nothing")]
-    Idle {
+    Flood {
         /// How many are borne.
         limit: u32,
     },
     /// Too many requests that had to be refused.
     #[error("more than {limit} requests in ten seconds that had to be refused")]
-    Refused {
+    RequestFlood {
         /// How many are borne.
         limit: u32,
     },

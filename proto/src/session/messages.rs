@@ -43,8 +43,10 @@ impl Session {
         let now = self.clock.now;
         match worth {
             Worth::Something => Ok(()),
-            Worth::Nothing => self.idle.take(now).map_err(|Dry { limit }| Violation::Idle { limit }),
-            Worth::Refused => self.refused.take(now).map_err(|Dry { limit }| Violation::Refused { limit }),
+            Worth::Nothing => self.idle.take(now).map_err(|Dry { limit }| Violation::Flood { limit }),
+            Worth::Refused => {
+                self.refused.take(now).map_err(|Dry { limit }| Violation::RequestFlood { limit })
+            }
         }
     }
 

@@ -43,8 +43,11 @@ impl Requests {
 
     /// Whether one more block may go out while the peer is choked, after all that wait.
     fn may_go_choked(&self, block: Block) -> bool {
+        if !self.fast.contains(&block.piece()) {
+            return false;
+        }
         let queued: u64 = self.queue.iter().map(|block| u64::from(block.len())).sum();
-        self.fast.contains(&block.piece()) && queued + u64::from(block.len()) <= self.fast_left
+        queued + u64::from(block.len()) <= self.fast_left
     }
 
     /// The next block to go out.
