@@ -1,13 +1,18 @@
 //! Bytes that mean harm: nothing panics, nothing grows without bound.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 use distributor_proto::{
-    AnnounceRequest, Bitfield, Handshake, Info, Input, MAX_KEPT_LEN, Message, Metainfo, Output, Session,
-    decode_compact, decode_compact6, encode_torrent, pairs, parse_scrape, percent_decode,
+    AnnounceRequest, Bitfield, Event, ExtendedHandshake, Extensions, Handshake, Info, Input, MAX_KEPT_LEN,
+    Message, MetadataMessage, Metainfo, Output, Session, decode_compact, decode_compact6, encode_torrent,
+    pairs, parse_scrape, percent_decode,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::support::{config, frames, geometry, handshake, queue_of, request};
+use crate::support::{
+    INFO_HASH, PEER, config, frames, geometry, handshake, handshake_with, queue_of, request, seeding,
+};
 
 /// Bytes that look like bencode for a while.
 fn almost_bencode() -> impl Strategy<Value = Vec<u8>> {
@@ -25,22 +30,26 @@ fn almost_bencode() -> impl Strategy<Value = Vec<u8>> {
         Just(&b"6:pieces"[..]),
         Just(&b"20:aaaaaaaaaaaaaaaaaaaa"[..]),
         Just(&b"8:announce"[..]),
+        Just(&b"1:m"[..]),
+        Just(&b"11:ut_metadata"[..]),
+        Just(&b"8:msg_type"[..]),
+        Just(&b"5:piece"[..]),
         Just(&b"99999999:"[..]),
     ];
     vec(token, 0..30).prop_map(|tokens| tokens.concat())
 }
 
 /// Drives a session on `parts` in the way that does it least good, to its end.
-fn torment(mut session: Session, now: std::time::Instant, parts: &[&[u8]], polls: usize) {
+fn torment(mut session: Session, now: Instant, parts: &[&[u8]], polls: usize) {
     for part in parts {
-        let input = session.handle_input(now, Input::Received(part));
+        let mut result = session.handle_input(now, Input::Received(part));
         for _ in 0..polls {
-            let _ = session.poll_output();
+            if let Output::Event(Event::InfoHash(_)) = session.poll_output() {
+                result = session.handle_input(now, Input::Accept { seeding: seeding() });
+            }
         }
-        let accepted = session.handle_input(now, Input::Accept { geometry: geometry() });
-        let _ = session.handle_input(now, Input::Unchoke);
         assert!(session.queued_requests() <= 2);
-        if input.is_err() || accepted.is_err() {
+        if result.and_then(|()| session.handle_input(now, Input::Unchoke)).is_err() {
             break;
         }
     }
@@ -62,7 +71,10 @@ proptest! {
         let _ = parse_scrape(&bytes);
         let _ = percent_decode(&bytes);
         let _ = pairs(&bytes).count();
-        let _ = Message::decode(&bytes);
+        let _ = Message::decode(&bytes, Extensions::default());
+        let _ = Message::decode(&bytes, Extensions::ALL);
+        let _ = ExtendedHandshake::decode(&bytes);
+        let _ = MetadataMessage::decode(&bytes);
         let _ = Handshake::decode(&bytes);
         let _ = Bitfield::from_wire(&bytes, pieces);
         let _ = decode_compact(&bytes);
@@ -70,9 +82,11 @@ proptest! {
     }
 
     #[test]
-    fn metainfo_survives_almost_bencode(bytes in almost_bencode()) {
+    fn dictionaries_survive_almost_bencode(bytes in almost_bencode()) {
         let _ = Metainfo::decode(&bytes);
         let _ = Info::decode(&bytes);
+        let _ = ExtendedHandshake::decode(&bytes);
+        let _ = MetadataMessage::decode(&bytes);
     }
 
     #[test]
@@ -101,9 +115,11 @@ proptest! {
 
     #[test]
     fn sessions_survive_any_bytes(
-        messages in vec(any::<(u8, Vec<u8>)>(), 0..30), cut in 1_usize..50, polls in 0_usize..4, honest: bool,
+        messages in vec(any::<(u8, Vec<u8>)>(), 0..30), cut in 1_usize..50, polls in 0_usize..4,
+        honest: bool, fast: bool, extended: bool, dialled: bool,
     ) {
-        let mut bytes = if honest { handshake().to_vec() } else { Vec::new() };
+        let opening = handshake_with(Extensions { fast, extended });
+        let mut bytes = if honest { opening.to_vec() } else { Vec::new() };
         for (id, payload) in &messages {
             let mut frame = BytesMut::new();
             Message::Unknown { id: id % 24 }.encode(&mut frame);
@@ -111,15 +127,20 @@ proptest! {
             bytes.extend_from_slice(&frame);
             bytes.extend_from_slice(payload);
         }
-        let now = std::time::Instant::now();
-        torment(Session::accept(now, queue_of(2)), now, &bytes.chunks(cut).collect::<Vec<_>>(), polls);
+        let now = Instant::now();
+        let session = if dialled {
+            Session::connect(now, queue_of(2), PEER, INFO_HASH, seeding())
+        } else {
+            Session::accept(now, queue_of(2), PEER)
+        };
+        torment(session, now, &bytes.chunks(cut).collect::<Vec<_>>(), polls);
     }
 }
 
 #[test]
 fn an_endless_stream_is_refused_at_the_limit() {
-    let now = std::time::Instant::now();
-    let mut session = Session::accept(now, config());
+    let now = Instant::now();
+    let mut session = Session::accept(now, config(), PEER);
     session.handle_input(now, Input::Received(&handshake())).unwrap();
     let flood = frames(&[request(0, 0); 1000]);
     let taken = (0..1000).take_while(|_| session.handle_input(now, Input::Received(&flood)).is_ok()).count();

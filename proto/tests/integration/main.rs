@@ -1,12 +1,18 @@
 //! The crate as its users see it: golden bytes, truncations, round trips, and sessions on virtual time.
 
 mod announce;
+mod extension;
 mod hostile;
 mod metainfo;
 mod scrape;
 mod session;
+mod session_dialled;
 mod session_end;
+mod session_extended;
+mod session_fast;
+mod session_floods;
 mod session_laws;
 mod session_opening;
 mod support;
+mod vectors;
 mod wire;

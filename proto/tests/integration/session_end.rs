@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributor_proto::{
-    BlockError, Event, Input, Message, MessageError, Output, SessionConfig, SessionError,
+    BlockError, Event, Input, MAX_MESSAGE_LEN, Message, Output, SessionConfig, SessionError, Violation,
 };
 
 use crate::support::{Driver, block, config, frames, queue_of, request};
@@ -85,7 +85,9 @@ fn says_nothing_more_after_an_error() {
     let mut driver = Driver::unchoked(config());
     driver.input(Input::Blocked).unwrap();
     let broken = frames(&[Message::Bitfield(&[0xff, 0xc0]), request(0, 0), Message::Have { index: 99 }]);
-    let error = Err(SessionError::Have { index: 99, pieces: 10 });
+    let violation = Violation::NoSuchPiece { index: 99, pieces: 10 };
+    // The first was the peer's interest.
+    let error = Err(SessionError::Message { ordinal: 4, name: "have", violation });
     assert_eq!(driver.receive(&broken), error);
     for input in [Input::Writable, Input::Choke, Input::Received(b"x"), Input::Timeout, Input::Eof] {
         assert_eq!(driver.input(input), error);
@@ -96,9 +98,32 @@ fn says_nothing_more_after_an_error() {
 }
 
 #[test]
-fn says_in_one_sentence_why_it_ended() {
-    let error = SessionError::Request(BlockError::NoSuchPiece { index: 10, pieces: 10 });
-    assert_eq!(error.to_string(), "bad request: piece 10 was asked for and there are 10");
-    let error = SessionError::Message(MessageError::TooLong { len: 32_769 });
-    assert_eq!(error.to_string(), "a message of 32769 bytes is longer than the 32768 allowed");
+fn says_in_one_sentence_which_message_ended_it_and_why() {
+    let mut driver = Driver::open(config());
+    driver.say(&[Message::KeepAlive, Message::Interested]).unwrap();
+    let error = driver.say(&[request(10, 0)]).unwrap_err();
+    assert_eq!(error.to_string(), "message 3 (request): piece 10 was asked for and there are 10");
+    assert!(matches!(
+        &error,
+        SessionError::Message { violation: Violation::Request(BlockError::NoSuchPiece { .. }), .. }
+    ));
+
+    let mut driver = Driver::open(config());
+    let error = driver.receive(&(MAX_MESSAGE_LEN as u32 + 1).to_be_bytes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "message 1 (unread): a message of 32769 bytes is longer than the 32768 allowed"
+    );
+}
+
+#[test]
+fn holds_broken_rules_against_a_peer_and_neither_slowness_nor_leaving() {
+    let broken = Driver::open(config()).say(&[Message::Have { index: 99 }]).unwrap_err();
+    let foreign = Driver::new(config()).receive(b"GET /").unwrap_err();
+    assert!(broken.is_violation() && foreign.is_violation());
+
+    let slow = Driver::new(config()).wait(60 * SECOND).unwrap_err();
+    let silent = Driver::open(config()).wait(600 * SECOND).unwrap_err();
+    let left = Driver::new(config()).input(Input::Eof).unwrap_err();
+    assert!(!slow.is_violation() && !silent.is_violation() && !left.is_violation());
 }

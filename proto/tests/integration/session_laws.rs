@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use distributor_proto::{Block, Event, Input, Message, Output, SessionError, Transmit};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::support::{Driver, block, cancel, config, frames, geometry, handshake, queue_of, request};
+use crate::support::{Driver, block, cancel, config, frames, handshake, queue_of, request, seeding};
 
 /// One thing that happens to a session.
 #[derive(Clone, Debug)]
@@ -188,7 +188,7 @@ proptest! {
             let (hash, id) = opening_bytes.split_at(48);
             let interested = [id, &frames(&[Message::Interested])].concat();
             receive_all(&mut driver, &split(hash, opening));
-            driver.input(Input::Accept { geometry: geometry() }).unwrap();
+            driver.input(Input::Accept { seeding: seeding() }).unwrap();
             receive_all(&mut driver, &split(&interested, opening));
             driver.input(Input::Unchoke).unwrap();
             driver.input(Input::Blocked).unwrap();

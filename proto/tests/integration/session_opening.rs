@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use distributor_proto::{Event, Handshake, Input, Message, SessionError};
 
-use crate::support::{Driver, INFO_HASH, OUR_ID, PEER_ID, config, frames, geometry, handshake};
+use crate::support::{Driver, INFO_HASH, OUR_ID, PEER_ID, config, frames, handshake, seeding};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// BEP 6 and BEP 10: what we can do, whether the peer can or not.
+const RESERVED: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x04];
+
 /// What we say to a peer whose torrent we have: our handshake and ten pieces.
 fn greeting() -> Vec<u8> {
-    let ours = Handshake { reserved: [0; 8], info_hash: INFO_HASH, peer_id: OUR_ID };
+    let ours = Handshake { reserved: RESERVED, info_hash: INFO_HASH, peer_id: OUR_ID };
     [&ours.encode()[..], &frames(&[Message::Bitfield(&[0xff, 0xc0])])].concat()
 }
 
@@ -24,7 +27,7 @@ fn answers_as_soon_as_the_info_hash_is_there() {
     assert_eq!(driver.bytes, [], "nothing before the driver knows the torrent");
     assert!(!driver.session.wants_input());
 
-    driver.input(Input::Accept { geometry: geometry() }).unwrap();
+    driver.input(Input::Accept { seeding: seeding() }).unwrap();
     assert_eq!(driver.bytes, greeting());
     assert_eq!(driver.session.peer_id(), None);
     driver.receive(&handshake()[48..]).unwrap();
@@ -38,7 +41,7 @@ fn keeps_what_comes_before_the_torrent_is_accepted() {
     let all = [&handshake()[..], &frames(&[Message::Interested])].concat();
     driver.receive(&all).unwrap();
     assert_eq!(driver.events, [Event::InfoHash(INFO_HASH)]);
-    driver.input(Input::Accept { geometry: geometry() }).unwrap();
+    driver.input(Input::Accept { seeding: seeding() }).unwrap();
     assert_eq!(driver.events[1..], [Event::PeerId(PEER_ID), Event::Interested]);
 }
 
@@ -58,13 +61,13 @@ fn refuses_another_protocol_at_its_first_wrong_byte() {
 fn refuses_to_talk_to_itself() {
     let mut driver = Driver::new(config());
     driver.receive(&handshake()[..48]).unwrap();
-    driver.input(Input::Accept { geometry: geometry() }).unwrap();
+    driver.input(Input::Accept { seeding: seeding() }).unwrap();
     assert_eq!(driver.receive(OUR_ID.as_bytes()), Err(SessionError::OwnPeerId));
 }
 
 #[test]
 fn refuses_a_torrent_that_nobody_asked_for() {
-    let accept = Input::Accept { geometry: geometry() };
+    let accept = Input::Accept { seeding: seeding() };
     assert_eq!(Driver::new(config()).input(accept), Err(SessionError::AcceptOutOfTurn));
     assert_eq!(Driver::open(config()).input(accept), Err(SessionError::AcceptOutOfTurn));
 }
@@ -80,7 +83,7 @@ fn gives_a_peer_ten_seconds_for_its_whole_handshake() {
 
     let mut driver = Driver::new(config());
     driver.receive(&handshake()[..48]).unwrap();
-    driver.input(Input::Accept { geometry: geometry() }).unwrap();
+    driver.input(Input::Accept { seeding: seeding() }).unwrap();
     assert_eq!(driver.wait(10 * SECOND), Err(SessionError::HandshakeTimedOut), "a NAT check says no more");
 }
 
@@ -97,7 +100,7 @@ fn answers_a_peer_that_half_closed_after_naming_its_torrent() {
     driver.receive(&handshake()[..48]).unwrap();
     driver.input(Input::Eof).unwrap();
     assert_eq!(driver.events, [Event::InfoHash(INFO_HASH)]);
-    driver.input(Input::Accept { geometry: geometry() }).unwrap();
+    driver.input(Input::Accept { seeding: seeding() }).unwrap();
     assert_eq!((&driver.bytes[..], &driver.events[1..]), (&greeting()[..], &[Event::Finished][..]));
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use distributor_proto::{
-    BLOCK_HEADER_LEN, Geometry, HANDSHAKE_LEN, Handshake, HandshakeError, InfoHash, MAX_MESSAGE_LEN, Message,
-    MessageError, PeerId, block_header,
+    BLOCK_HEADER_LEN, Extensions, Geometry, HANDSHAKE_LEN, Handshake, HandshakeError, InfoHash,
+    MAX_MESSAGE_LEN, Message, MessageError, PeerId, block_header,
 };
 use proptest::prelude::*;
 
@@ -37,7 +37,17 @@ const GOLDEN: &[(&[u8], Message<'_>)] = &[
         Message::Cancel { index: 1, begin: 16_384, length: 16_384 },
     ),
     (b"\0\0\0\x03\x09\x1a\xe1", Message::Port(6881)),
-    (b"\0\0\0\x01\x14", Message::Unknown { id: 20 }),
+    (b"\0\0\0\x05\x0d\0\0\x01\x02", Message::Suggest { index: 0x102 }),
+    (b"\0\0\0\x01\x0e", Message::HaveAll),
+    (b"\0\0\0\x01\x0f", Message::HaveNone),
+    (
+        b"\0\0\0\x0d\x10\0\0\0\x01\0\0\x40\0\0\0\x40\0",
+        Message::Reject { index: 1, begin: 16_384, length: 16_384 },
+    ),
+    (b"\0\0\0\x05\x11\0\0\x01\x02", Message::AllowedFast { index: 0x102 }),
+    (b"\0\0\0\x04\x14\0de", Message::Extended { id: 0, payload: b"de" }),
+    (b"\0\0\0\x02\x14\x03", Message::Extended { id: 3, payload: b"" }),
+    (b"\0\0\0\x01\x15", Message::Unknown { id: 21 }),
 ];
 
 #[test]
@@ -66,7 +76,7 @@ fn writes_and_reads_the_golden_messages() {
         let mut out = BytesMut::new();
         message.encode(&mut out);
         assert_eq!(&out[..], *bytes, "{message:?}");
-        assert_eq!(Message::decode(&bytes[4..]), Ok(*message));
+        assert_eq!(Message::decode(&bytes[4..], Extensions::ALL), Ok(*message));
     }
 }
 
@@ -76,35 +86,45 @@ fn demands_exact_lengths() {
         let (frame, open_ended) =
             (&bytes[4..], matches!(message, Message::Bitfield(_) | Message::Unknown { .. }));
         let Some(id) = frame.first().copied() else { continue };
-        let shortest = if matches!(message, Message::Piece { .. }) { 9 } else { frame.len() };
+        let shortest = match message {
+            Message::Piece { .. } => 9,
+            Message::Extended { .. } => 2,
+            _ => frame.len(),
+        };
         for len in 1..shortest {
             let refused = Err(MessageError::Length { id, len });
-            assert!(open_ended || Message::decode(&frame[..len]) == refused, "{message:?} cut to {len}");
+            assert!(
+                open_ended || Message::decode(&frame[..len], Extensions::ALL) == refused,
+                "{message:?} cut to {len}"
+            );
         }
         let longer = [frame, b"x"].concat();
         let refused = Err(MessageError::Length { id, len: longer.len() });
-        let open_ended = open_ended || matches!(message, Message::Piece { .. });
-        assert!(open_ended || Message::decode(&longer) == refused, "{message:?} and a byte");
+        let open_ended = open_ended || matches!(message, Message::Piece { .. } | Message::Extended { .. });
+        assert!(open_ended || Message::decode(&longer, Extensions::ALL) == refused, "{message:?} and a byte");
     }
 }
 
 #[test]
-fn refuses_the_fast_extension_and_tolerates_the_unknown() {
+fn refuses_the_fast_extension_without_its_negotiation_and_tolerates_the_unknown() {
     for id in 10..=255 {
         let expected = match id {
             13..=17 => Err(MessageError::FastWithoutNegotiation { id }),
             _ => Ok(Message::Unknown { id }),
         };
-        assert_eq!(Message::decode(&[id, 1, 2, 3]), expected);
+        assert_eq!(Message::decode(&[id, 1, 2, 3], Extensions::default()), expected);
     }
 }
 
 #[test]
 fn caps_the_length_of_a_message() {
     let mut frame = vec![5; MAX_MESSAGE_LEN + 1];
-    assert_eq!(Message::decode(&frame), Err(MessageError::TooLong { len: MAX_MESSAGE_LEN + 1 }));
+    assert_eq!(
+        Message::decode(&frame, Extensions::ALL),
+        Err(MessageError::TooLong { len: MAX_MESSAGE_LEN + 1 })
+    );
     frame.pop();
-    assert!(matches!(Message::decode(&frame), Ok(Message::Bitfield(_))));
+    assert!(matches!(Message::decode(&frame, Extensions::ALL), Ok(Message::Bitfield(_))));
 }
 
 #[test]
@@ -125,7 +145,7 @@ proptest! {
 
     #[test]
     fn writes_back_any_frame_it_reads(frame in proptest::collection::vec(any::<u8>(), 0..20)) {
-        let Ok(message) = Message::decode(&frame) else { return Ok(()) };
+        let Ok(message) = Message::decode(&frame, Extensions::ALL) else { return Ok(()) };
         let mut out = BytesMut::new();
         message.encode(&mut out);
         if !matches!(message, Message::Unknown { .. }) {
