@@ -3,7 +3,8 @@
 //! Owns the rules of the conversation: who may say what when, which requests wait, when silence is too long.
 //! Refuses sockets, clocks, file data and policy: whom to unchoke is the driver's to decide, and a session
 //! that has to end says why and nothing else. The split: this file is the driver's side; `wire` cuts the peer's
-//! stream, `greeting` opens it, `messages`, `requests` and `metadata` say what is in it; `deadlines` is time's.
+//! stream, `greeting` opens it, `messages`, `requests` and `metadata` say what is in it, `outgoing` what goes out;
+//! `deadlines` is time's.
 
 mod budget;
 mod clock;
@@ -16,6 +17,8 @@ mod greeting;
 mod kept;
 mod messages;
 mod metadata;
+mod outgoing;
+mod phase;
 mod requests;
 mod wire;
 
@@ -24,7 +27,13 @@ use std::{mem, net::IpAddr, time::Instant};
 use bytes::BytesMut;
 
 use self::{
-    budget::Bucket, clock::Clock, events::Events, kept::Kept, metadata::Extended, requests::Requests,
+    budget::Bucket,
+    clock::Clock,
+    events::Events,
+    kept::Kept,
+    metadata::Extended,
+    phase::{End, Failure, Phase},
+    requests::Requests,
 };
 pub use self::{
     config::{Seeding, SessionConfig},
@@ -37,42 +46,10 @@ pub use self::{
 };
 use crate::{
     bitfield::Bitfield,
-    geometry::PieceIndex,
     handshake::Extensions,
     id::{InfoHash, PeerId},
-    message::{Message, block_header},
+    message::Message,
 };
-
-/// Where the conversation stands.
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// The peer's handshake up to its info hash is due. Where we dialled it, ours is on its way.
-    InfoHash { dialled: Option<Seeding> },
-    /// The driver's answer is due.
-    Accept { info_hash: InfoHash },
-    /// The rest of the peer's handshake is due; ours and our greeting are on their way.
-    PeerId { seeding: Seeding },
-    /// Messages, both ways.
-    Open { seeding: Seeding },
-}
-
-/// How far the end of the peer's stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The peer may send more.
-    NotYet,
-    /// It won't.
-    Seen,
-    /// It won't, and the driver knows that nothing is left to send.
-    Reported,
-}
-
-/// Why a session failed, and whether the driver has been told.
-#[derive(Clone, Debug)]
-struct Failure {
-    error: SessionError,
-    told: bool,
-}
 
 /// One connection, from the first byte on.
 ///
@@ -315,49 +292,6 @@ impl Session {
                 Ok(())
             }
         }
-    }
-
-    /// BEP 6. Not before our greeting has gone out, which must be first.
-    fn suggest(&mut self, piece: PieceIndex) {
-        let (Phase::PeerId { seeding } | Phase::Open { seeding }) = self.phase else { return };
-        let known = self.peer_have.as_ref().is_some_and(|have| have.contains(piece));
-        let Some(piece) = seeding.geometry.piece(piece.get()) else { return };
-        if self.negotiated.fast && !known && self.control.len() <= MAX_CONTROL_LEN {
-            Message::Suggest { index: piece.get() }.encode(&mut self.control);
-        }
-    }
-
-    fn next_transmit(&mut self) -> Option<Transmit> {
-        if self.clock.blocked.is_some() {
-            return None;
-        }
-        let waited = !self.can_parse();
-        let transmit = self.take_transmit()?;
-        if waited && let Err(error) = self.resume() {
-            // What is handed out was asked for properly; the deadline is now, so that the driver hears, and
-            // closes.
-            self.fail(error);
-        }
-        Some(transmit)
-    }
-
-    fn take_transmit(&mut self) -> Option<Transmit> {
-        if !self.control.is_empty() {
-            return Some(Transmit::Bytes(mem::take(&mut self.control).freeze()));
-        }
-        if let Phase::Open { seeding } = &self.phase
-            && let Some(metadata) = self.extended.pop(seeding)
-        {
-            return Some(metadata);
-        }
-        let block = self.requests.pop(self.unchoked)?;
-        Some(Transmit::Block { header: block_header(block), block })
-    }
-
-    /// Whether something is still to be sent, or the driver has still to say whether there is.
-    fn owes_anything(&self) -> bool {
-        let has_nothing = self.control.is_empty() && self.requests.is_empty() && self.extended.owes_nothing();
-        !has_nothing || matches!(self.phase, Phase::Accept { .. })
     }
 
     /// Ends the session: nothing that waited will happen.
