@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributor_proto::{
-    Extensions, Geometry, Input, MAX_MESSAGE_LEN, Message, MetadataMessage, Seeding, SessionConfig, Violation,
+    Extensions, Geometry, Input, MAX_MESSAGE_LEN, Message, Seeding, SessionConfig, Violation,
 };
 
 use crate::support::{
@@ -102,7 +102,7 @@ fn bears_four_queues_of_requests_that_crossed_with_a_choke() {
 }
 
 #[test]
-fn an_expensive_flood_costs_little() {
+fn bears_no_more_of_the_costliest_messages() {
     // The longest dictionary that is looked at, all of it lists: as much work as a message can make.
     let payload = [b"d1:a".to_vec(), b"l".repeat(10), b"le".repeat(4_000), b"e".repeat(11)].concat();
     assert!(payload.len() < MAX_MESSAGE_LEN);
@@ -110,5 +110,4 @@ fn an_expensive_flood_costs_little() {
     let flood = frames(&[Message::Extended { id: 0, payload: &payload }]);
     let taken = (0..2_000).take_while(|_| driver.receive(&flood).is_ok()).count();
     assert_eq!(taken, 1001, "the first is news");
-    assert_eq!(MetadataMessage::decode(&payload).is_err(), true);
 }

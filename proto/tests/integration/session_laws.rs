@@ -2,10 +2,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use distributor_proto::{Block, Event, Input, Message, Output, SessionError, Transmit};
+use distributor_proto::{Block, Event, Extensions, Input, Message, Output, SessionError, Transmit};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::support::{Driver, block, cancel, config, frames, handshake, queue_of, request, seeding};
+use crate::support::{
+    Driver, FAST, block, cancel, config, frames, handshake_with, queue_of, request, seeding,
+};
 
 /// One thing that happens to a session.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ fn said(op: &Op) -> Option<Message<'static>> {
         Op::NotInterested => Message::NotInterested,
         Op::Have(index) => Message::Have { index },
         Op::KeepAlive => Message::KeepAlive,
-        Op::Unknown => Message::Unknown { id: 20 },
+        Op::Unknown => Message::Unknown { id: 21 },
         _ => return None,
     })
 }
@@ -112,6 +114,26 @@ fn receive_all(driver: &mut Driver, parts: &[&[u8]]) {
         assert!(driver.session.wants_input());
         driver.receive(part).unwrap();
     }
+}
+
+fn place_of_request(message: Message<'_>) -> Option<(u32, u32)> {
+    match message {
+        Message::Request { index, begin, .. } => Some((index, begin)),
+        _ => None,
+    }
+}
+
+/// The places that are rejected in what we said.
+fn rejects(mut bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut places = Vec::new();
+    while let Some((prefix, rest)) = bytes.split_first_chunk() {
+        let (frame, rest) = rest.split_at(u32::from_be_bytes(*prefix) as usize);
+        if let Ok(Message::Reject { index, begin, .. }) = Message::decode(frame, FAST) {
+            places.push((index, begin));
+        }
+        bytes = rest;
+    }
+    places
 }
 
 fn messages(ops: &[Op]) -> Vec<u8> {
@@ -177,14 +199,52 @@ proptest! {
         }
     }
 
+    /// With BEP 6 every request has one answer, its block or a reject, whatever happens in between.
+    #[test]
+    fn answers_every_request_once_with_the_fast_extension(
+        ops in vec(op(), 0..120), newcomer: bool, queue in 1_usize..5,
+    ) {
+        let mut driver = Driver::open_with(FAST, queue_of(queue));
+        // One that has next to nothing may ask for two pieces while choked.
+        let has = if newcomer { Message::HaveNone } else { Message::Bitfield(&[0xff, 0]) };
+        driver.say(&[has]).unwrap();
+        driver.forget();
+        let mut asked = Vec::new();
+        for op in &ops {
+            let said = said(op);
+            let bytes = frames(said.as_slice());
+            let input = match op {
+                Op::Unchoke => Input::Unchoke,
+                Op::Choke => Input::Choke,
+                Op::Blocked => Input::Blocked,
+                Op::Writable => Input::Writable,
+                _ => Input::Received(&bytes),
+            };
+            prop_assert!(driver.session.wants_input());
+            driver.session.handle_input(driver.now, input).unwrap();
+            asked.extend(said.and_then(place_of_request));
+            if let Op::Poll(times) = op {
+                (0..*times).for_each(|_| { driver.poll(); });
+            }
+            prop_assert!(driver.session.queued_requests() <= queue);
+        }
+        driver.input(Input::Writable).unwrap();
+        let blocks = driver.blocks.iter().map(|block| (block.piece().get(), block.begin()));
+        let mut answered: Vec<_> = blocks.chain(rejects(&driver.bytes)).collect();
+        answered.sort_unstable();
+        asked.sort_unstable();
+        prop_assert_eq!(answered, asked);
+    }
+
     /// Where a stream is cut means nothing: not to the handshake, not to what the requests come to.
     #[test]
     fn gives_the_same_answers_however_the_stream_is_cut(
         ops in vec(op(), 0..40), opening in vec(any::<Index>(), 0..6), cuts in vec(any::<Index>(), 0..40),
+        fast: bool, extended: bool,
     ) {
         let run = |opening: &[Index], cuts: &[Index]| {
             let mut driver = Driver::new(config());
-            let opening_bytes = handshake();
+            let opening_bytes = handshake_with(Extensions { fast, extended });
             let (hash, id) = opening_bytes.split_at(48);
             let interested = [id, &frames(&[Message::Interested])].concat();
             receive_all(&mut driver, &split(hash, opening));
