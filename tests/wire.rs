@@ -19,7 +19,7 @@ fn answers_a_handshake_that_comes_in_pieces_as_soon_as_the_info_hash_is_there() 
     // BEP 3: the recipient should respond as soon as it sees the info hash.
     let answer = peer.read(68);
     assert_eq!(answer[..20], *b"\x13BitTorrent protocol");
-    assert_eq!(answer[20..28], [0; 8], "no extension is spoken");
+    assert_eq!(answer[20..28], [0, 0, 0, 0, 0, 0x10, 0, 0x04], "BEP 6 and BEP 10 are offered and no more");
     assert_eq!(answer[28..48], seed.info_hash);
     assert_ne!(answer[48..], hello[48..], "its peer id is its own");
     assert_eq!(peer.read(6), [0, 0, 0, 2, id::BITFIELD, 0b1100_0000]);
