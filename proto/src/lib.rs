@@ -25,6 +25,7 @@
 //! | `extension` | [`ExtendedHandshake`], [`MetadataMessage`] | BEP 9, 10, 21 |
 //! | `allowed_fast` | [`allowed_fast_set`] | BEP 6 |
 //! | `magnet` | [`magnet_link`] | BEP 9 |
+//! | `mse/` | [`MseResponder`], [`MseInitiator`], [`MseStream`]: encryption of what follows | Vuze's specification |
 //! | `session/` | [`Session`]: one connection of a seeder, accepted or dialled | BEP 3, 6, 9, 10, 21 |
 //!
 //! # Habits
@@ -45,6 +46,7 @@ mod id;
 mod magnet;
 mod message;
 mod metainfo;
+mod mse;
 mod query;
 mod scrape;
 mod session;
@@ -70,6 +72,10 @@ pub use id::{IdError, InfoHash, PeerId};
 pub use magnet::magnet_link;
 pub use message::{BLOCK_HEADER_LEN, MAX_MESSAGE_LEN, Message, MessageError, block_header};
 pub use metainfo::{Info, MAX_NAME_LEN, MAX_TORRENT_LEN, Metainfo, MetainfoError, encode_torrent};
+pub use mse::{
+    MAX_INITIAL_LEN, MAX_MSE_KEPT_LEN, MAX_MSE_PADDING, MSE_SECRET_LEN, MseError, MseInitiator, MseOffer,
+    MseProgress, MseResponder, MseStream, Rc4Pair, TorrentDigest, begins_in_the_clear,
+};
 pub use query::{MAX_PAIRS, MAX_QUERY_LEN, QueryError, QueryPair, pairs, percent_decode, percent_encode};
 pub use scrape::{MAX_SCRAPE, ScrapeStats, encode_scrape, parse_scrape};
 pub use session::{
