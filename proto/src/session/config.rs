@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{geometry::Geometry, id::PeerId};
+use crate::{geometry::Geometry, id::PeerId, message::MAX_MESSAGE_LEN};
 
 /// How many times what may wait is borne in refused requests in ten seconds. Clients that don't look at `reqq` have
 /// more of them in flight, and all may cross with a choke.
@@ -11,6 +11,13 @@ const REFUSED_QUEUES: u32 = 4;
 
 /// The fewest refused requests that are borne in ten seconds, however short the queue.
 const MIN_REFUSED: u32 = 2048;
+
+/// How many bytes are kept by default: room for a read of 128 KiB that begins in the middle of the longest frame.
+pub const MAX_KEPT_LEN: usize = 256 * 1024;
+const _: () = assert!(4 + MAX_MESSAGE_LEN + 128 * 1024 <= MAX_KEPT_LEN);
+
+/// How much may wait to be sent by default: thousands of rejects.
+pub const MAX_CONTROL_LEN: usize = 64 * 1024;
 
 /// The settings of one session. A [`Duration::MAX`] means "never".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +37,13 @@ pub struct SessionConfig {
     /// How many messages a second that change nothing are borne, on average over ten seconds; 0 counts as 1.
     /// Requests that are refused count apart, and more are borne.
     pub max_idle_messages: u32,
+    /// The most bytes of a peer's stream that are kept until they can be parsed. A driver that reads so many bytes at a
+    /// time less [`MAX_MESSAGE_LEN`](crate::MAX_MESSAGE_LEN) and 4, and heeds
+    /// [`wants_input`](crate::Session::wants_input), never gets there.
+    pub max_kept_len: usize,
+    /// How many bytes of what waits to be sent, blocks apart, are borne before nothing more is read: a peer that
+    /// reads no answers asks for no more of them. One message can add a reject for each request that waits.
+    pub max_control_len: usize,
     /// How long the peer may take for its whole handshake.
     pub handshake_timeout: Duration,
     /// How long the peer may say nothing at all, keep-alives included, while we read.
@@ -56,6 +70,8 @@ impl SessionConfig {
             max_queued_requests: 512,
             allowed_fast: 2,
             max_idle_messages: 100,
+            max_kept_len: MAX_KEPT_LEN,
+            max_control_len: MAX_CONTROL_LEN,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(4 * 60),
             keep_alive: Duration::from_secs(100),

@@ -1,16 +1,7 @@
 //! The bytes that a session has to keep between two reads.
 //!
 //! Owns an unfinished frame or, while the request queue is full, the unread rest of one read. Refuses to grow
-//! beyond [`MAX_KEPT_LEN`], and to hold a large buffer for a peer that has nothing in it.
-
-use crate::message::MAX_MESSAGE_LEN;
-
-/// The most bytes that a session keeps. A driver that reads at most 128 KiB at a time and heeds
-/// [`wants_input`](crate::Session::wants_input) never gets there.
-pub const MAX_KEPT_LEN: usize = 256 * 1024;
-
-// Room for a read of 128 KiB that begins in the middle of the longest frame.
-const _: () = assert!(4 + MAX_MESSAGE_LEN + 128 * 1024 <= MAX_KEPT_LEN);
+//! beyond what it is told, and to hold a large buffer for a peer that has nothing in it.
 
 /// What is not given back when the buffer runs empty: enough for the usual cut through a request, so that a
 /// stream of requests doesn't allocate at every read.
@@ -42,8 +33,9 @@ impl Kept {
         self.as_slice().len()
     }
 
-    pub(super) fn extend(&mut self, more: &[u8]) -> Result<(), Full> {
-        if more.len() > MAX_KEPT_LEN.saturating_sub(self.len()) {
+    /// Adds bytes, up to `max` in all.
+    pub(super) fn extend(&mut self, more: &[u8], max: usize) -> Result<(), Full> {
+        if more.len() > max.saturating_sub(self.len()) {
             return Err(Full);
         }
         if !more.is_empty() {

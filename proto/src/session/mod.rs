@@ -36,13 +36,11 @@ use self::{
     requests::Requests,
 };
 pub use self::{
-    config::{Seeding, SessionConfig},
+    config::{MAX_CONTROL_LEN, MAX_KEPT_LEN, Seeding, SessionConfig},
     drive::{Input, Output, Transmit},
     error::{SessionError, Violation},
     events::Event,
-    kept::MAX_KEPT_LEN,
     metadata::{MAX_METADATA_COPIES, MAX_METADATA_QUEUED},
-    wire::MAX_CONTROL_LEN,
 };
 use crate::{
     bitfield::Bitfield,

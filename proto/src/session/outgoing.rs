@@ -4,7 +4,7 @@
 
 use std::mem;
 
-use super::{MAX_CONTROL_LEN, Phase, Session, Transmit};
+use super::{Phase, Session, Transmit};
 use crate::{
     geometry::PieceIndex,
     message::{Message, block_header},
@@ -16,7 +16,7 @@ impl Session {
         let (Phase::PeerId { seeding } | Phase::Open { seeding }) = self.phase else { return };
         let known = self.peer_have.as_ref().is_some_and(|have| have.contains(piece));
         let Some(piece) = seeding.geometry.piece(piece.get()) else { return };
-        if self.negotiated.fast && !known && self.control.len() <= MAX_CONTROL_LEN {
+        if self.negotiated.fast && !known && self.control.len() <= self.config.max_control_len {
             Message::Suggest { index: piece.get() }.encode(&mut self.control);
         }
     }

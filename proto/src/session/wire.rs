@@ -12,10 +12,6 @@ use crate::{
     message::{MAX_MESSAGE_LEN, MessageError},
 };
 
-/// How much may wait to be sent, blocks apart, before nothing more is read: a peer that reads no answers asks for no
-/// more of them. One message can add a reject for each request that waits.
-pub const MAX_CONTROL_LEN: usize = 64 * 1024;
-
 impl Session {
     /// Takes bytes from the peer: what is whole is parsed where it lies, only an unfinished tail is copied.
     pub(super) fn receive(&mut self, mut bytes: &[u8]) -> Result<(), SessionError> {
@@ -59,11 +55,12 @@ impl Session {
     /// it TCP has to push back.
     pub(super) fn can_parse(&self) -> bool {
         let room = self.negotiated.fast || !self.is_full();
-        room && self.control.len() <= MAX_CONTROL_LEN && !matches!(self.phase, Phase::Accept { .. })
+        room && self.control.len() <= self.config.max_control_len
+            && !matches!(self.phase, Phase::Accept { .. })
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
-        self.kept.extend(bytes).map_err(|_| SessionError::Overrun)
+        self.kept.extend(bytes, self.config.max_kept_len).map_err(|_| SessionError::Overrun)
     }
 
     /// Takes whole parts off the front of `bytes` until none is left or the rest has to wait; returns the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use distributor_proto::{
     BitfieldError, BlockError, Event, Geometry, Input, MAX_KEPT_LEN, MAX_MESSAGE_LEN, Message, MessageError,
-    Seeding, SessionError, Violation,
+    Seeding, SessionConfig, SessionError, Violation,
 };
 
 use crate::support::{
@@ -230,6 +230,12 @@ fn refuses_to_keep_more_than_its_limit() {
     driver.input(Input::Blocked).unwrap();
     driver.say(&[request(0, 0)]).unwrap();
     driver.receive(&vec![0; MAX_KEPT_LEN]).unwrap();
+    assert_eq!(driver.receive(&[0]), Err(SessionError::Overrun));
+
+    let mut driver = Driver::unchoked(SessionConfig { max_kept_len: 1000, ..queue_of(1) });
+    driver.input(Input::Blocked).unwrap();
+    driver.say(&[request(0, 0)]).unwrap();
+    driver.receive(&[0; 1000]).unwrap();
     assert_eq!(driver.receive(&[0]), Err(SessionError::Overrun));
 }
 

@@ -224,16 +224,18 @@ fn rejects_the_request_that_is_one_too_many_and_reads_on() {
 #[test]
 fn stops_reading_from_a_peer_that_reads_no_rejects() {
     // A queue so long that the bound on refusals is not what is met first.
-    let mut driver = Driver::open_with(FAST, queue_of(10_000));
-    driver.input(Input::Blocked).unwrap();
-    let fitting = MAX_CONTROL_LEN / 17;
-    driver.say(&vec![request(0, 0); fitting]).unwrap();
-    assert!(driver.session.wants_input());
-    driver.say(&vec![request(0, 0); 100]).unwrap();
-    assert!(!driver.session.wants_input(), "one message beyond the limit");
-    driver.input(Input::Writable).unwrap();
-    assert!(driver.session.wants_input());
-    assert_eq!(driver.bytes.len(), (fitting + 100) * 17, "those that waited are answered too");
+    for max_control_len in [MAX_CONTROL_LEN, 1000] {
+        let mut driver = Driver::open_with(FAST, SessionConfig { max_control_len, ..queue_of(10_000) });
+        driver.input(Input::Blocked).unwrap();
+        let fitting = max_control_len / 17;
+        driver.say(&vec![request(0, 0); fitting]).unwrap();
+        assert!(driver.session.wants_input());
+        driver.say(&vec![request(0, 0); 100]).unwrap();
+        assert!(!driver.session.wants_input(), "one message beyond the limit");
+        driver.input(Input::Writable).unwrap();
+        assert!(driver.session.wants_input());
+        assert_eq!(driver.bytes.len(), (fitting + 100) * 17, "those that waited are answered too");
+    }
 }
 
 #[test]
