@@ -34,10 +34,23 @@ fn a_seeder_is_told_of_downloaders_only() {
     tracker.announce(v4(1002), DOWNLOADER);
     assert_eq!(tracker.announce(v4(1003), SEEDER).peers(), [v4(1002)]);
     // One that completes becomes a seeder.
-    tracker.announce(v4(1002), "left=0&event=completed&compact=1");
+    tracker.announce(v4(1002), "downloaded=1024&left=0&event=completed&compact=1");
     assert_eq!(tracker.announce(v4(1003), SEEDER).peers(), []);
     let peers = tracker.announce(v4(1004), DOWNLOADER).peers();
     assert_eq!(peers.len(), 4, "{peers:?}");
+}
+
+/// aria2, which has to fetch the metadata before it can say what it lacks.
+#[test]
+fn one_that_has_a_magnet_link_only_is_told_of_seeds_though_it_says_that_it_lacks_nothing() {
+    let tracker = Tracker::new();
+    let origin = tracker.origin(LOCALHOST);
+    tracker.announce(v4(1001), SEEDER);
+    let mut peers = tracker.announce(v4(1002), "left=0&event=started&compact=1").peers();
+    peers.sort();
+    let mut expected = vec![origin, v4(1001)];
+    expected.sort();
+    assert_eq!(peers, expected);
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl AnnounceRequest {
         self.left == Some(0)
     }
 
+    /// Whether seeds are of use to the peer. They are to one that says `left=0` and has neither got nor sent
+    /// anything: so does aria2 while a magnet link is all that it has.
+    pub fn wants_seeds(&self) -> bool {
+        let may_lack_metadata =
+            self.uploaded == 0 && self.downloaded == 0 && self.event != AnnounceEvent::Completed;
+        !self.is_seed() || may_lack_metadata
+    }
+
     /// Reads an announce from the query string (what follows the `?`).
     ///
     /// Parameters that we don't know are ignored, and so are counters that aren't numbers, as clients differ

@@ -82,7 +82,7 @@ impl Tracker {
         }
         *peers = (*peers + swarm.len()).saturating_sub(before);
 
-        let chosen = selection::choose(swarm, addr, request.is_seed(), numwant, now, rng);
+        let chosen = selection::choose(swarm, addr, request.wants_seeds(), numwant, now, rng);
         let (complete, incomplete) = swarm.counts();
         if swarm.is_empty() && swarm.downloads() == 0 {
             by_info_hash.remove(&request.info_hash);
@@ -148,7 +148,7 @@ mod tests {
                 peer_id: PeerId::new([host; 20]),
                 port,
                 uploaded: 0,
-                downloaded: 0,
+                downloaded: u64::from(left == 0),
                 left: Some(left),
                 event,
                 numwant,

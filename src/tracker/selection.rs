@@ -9,20 +9,20 @@ use rand::Rng;
 use super::swarm::{Peers, Swarm};
 
 /// Draws at most `want` peers at random, never the asker itself nor one that expired. Peers of the asker's own address
-/// family come first, since it is known to have that. A seeder is given downloaders only: two seeders have nothing to
-/// say to each other. Nobody but a peer on the tracker's own host is given loopback addresses, which mean another host
-/// to everyone else.
+/// family come first, since it is known to have that. One that has no use for seeds is given downloaders only: two seeds
+/// have nothing to say to each other. Nobody but a peer on the tracker's own host is given loopback addresses, which
+/// mean another host to everyone else.
 pub(super) fn choose(
     swarm: &Swarm,
     asker: SocketAddr,
-    asker_seeds: bool,
+    wants_seeds: bool,
     want: usize,
     now: Instant,
     rng: &mut impl Rng,
 ) -> Vec<PeerAddr> {
     let mut chosen = Vec::with_capacity(want.min(swarm.len()));
     for family in swarm.families(asker) {
-        let seeders = if asker_seeds { None } else { Some(&family.seeders) };
+        let seeders = wants_seeds.then_some(&family.seeders);
         let pools = Pools { first: &family.downloaders, second: seeders };
         let fits =
             |addr: &SocketAddr| *addr != asker && (asker.ip().is_loopback() || !addr.ip().is_loopback());
@@ -108,7 +108,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..100 {
             let drawn: Vec<_> =
-                choose(&swarm, all[0], false, 10, now, &mut rng).iter().map(|p| p.addr).collect();
+                choose(&swarm, all[0], true, 10, now, &mut rng).iter().map(|p| p.addr).collect();
             assert_eq!(drawn.len(), 10);
             assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 10);
             seen.extend(drawn);
@@ -125,7 +125,7 @@ mod tests {
         let alive = Peer { id: PeerId::new([2; 20]), expires: later + Duration::from_secs(1) };
         swarm.insert(addr("10.0.0.77:6881"), alive, false);
         let mut rng = SmallRng::seed_from_u64(1);
-        let drawn = choose(&swarm, addr("10.0.1.1:6881"), false, 5, later, &mut rng);
+        let drawn = choose(&swarm, addr("10.0.1.1:6881"), true, 5, later, &mut rng);
         assert_eq!(drawn.len(), 1);
         assert_eq!(drawn[0].addr, addr("10.0.0.77:6881"));
     }
@@ -138,10 +138,10 @@ mod tests {
             [(addr("10.0.0.1:1"), false), (addr("[2001:db8::1]:1"), false), (addr("[2001:db8::2]:1"), false)],
         );
         let mut rng = SmallRng::seed_from_u64(1);
-        let drawn = choose(&swarm, addr("10.0.0.9:1"), false, 1, now, &mut rng);
+        let drawn = choose(&swarm, addr("10.0.0.9:1"), true, 1, now, &mut rng);
         assert!(drawn[0].addr.is_ipv4());
-        assert_eq!(choose(&swarm, addr("10.0.0.9:1"), false, 9, now, &mut rng).len(), 3);
-        let drawn = choose(&swarm, addr("[2001:db8::9]:1"), false, 2, now, &mut rng);
+        assert_eq!(choose(&swarm, addr("10.0.0.9:1"), true, 9, now, &mut rng).len(), 3);
+        let drawn = choose(&swarm, addr("[2001:db8::9]:1"), true, 2, now, &mut rng);
         assert!(drawn.iter().all(|peer| peer.addr.is_ipv6()));
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let now = Instant::now();
         let swarm = swarm(now, [(addr("127.0.0.1:1"), false)]);
         let mut rng = SmallRng::seed_from_u64(1);
-        assert!(choose(&swarm, addr("10.0.0.1:1"), false, 9, now, &mut rng).is_empty());
-        assert_eq!(choose(&swarm, addr("127.0.0.1:2"), false, 9, now, &mut rng).len(), 1);
+        assert!(choose(&swarm, addr("10.0.0.1:1"), true, 9, now, &mut rng).is_empty());
+        assert_eq!(choose(&swarm, addr("127.0.0.1:2"), true, 9, now, &mut rng).len(), 1);
     }
 }

@@ -115,9 +115,14 @@ pub(crate) fn encode_all(bytes: &[u8]) -> String {
 /// As a client sends it: the peer id tells ports apart, the rest of the query is the test's.
 pub(crate) fn announce_target(info_hash: &str, port: u16, rest: &str) -> String {
     let peer_id = format!("-XX0001-%00%FF%0001{port:07}");
-    let rest = if rest.contains("left=") { rest.to_owned() } else { format!("left=1024&{rest}") };
-    format!("/announce?info_hash={info_hash}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&{rest}")
+    let mut target = format!("/announce?info_hash={info_hash}&peer_id={peer_id}&port={port}&uploaded=0");
+    for (name, default) in [("downloaded=", "0"), ("left=", "1024")] {
+        if !rest.contains(name) {
+            target += &format!("&{name}{default}");
+        }
+    }
+    format!("{target}&{rest}")
 }
 
-pub(crate) const SEEDER: &str = "left=0&compact=1";
+pub(crate) const SEEDER: &str = "downloaded=1024&left=0&compact=1";
 pub(crate) const DOWNLOADER: &str = "left=1024&compact=1";
