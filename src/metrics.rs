@@ -1,0 +1,97 @@
+//! What is counted, for whoever scrapes `/metrics` (Prometheus' text format). Rooms count; nothing here decides.
+
+use std::fmt;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// All counters of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Connections to peers that are open now.
+    pub(crate) peers: Gauge,
+    /// Bytes that went out to peers, headers included.
+    pub(crate) uploaded: Counter,
+    opened: Family<Opened, Counter>,
+    closed: Family<Closed, Counter>,
+    /// Connections that were closed unheard, because their address had broken the protocol too often.
+    pub(crate) held_off: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Opened {
+    dialled: &'static str,
+    encrypted: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Closed {
+    reason: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("distributor");
+        let (peers, uploaded, held_off) = (Gauge::default(), Counter::default(), Counter::default());
+        let (opened, closed) = (Family::default(), Family::default());
+        registry.register("peers", "Connections to peers that are open", peers.clone());
+        registry.register("uploaded_bytes", "Bytes sent to peers, headers included", uploaded.clone());
+        registry.register(
+            "peers_opened",
+            "Connections to peers whose handshake was completed",
+            opened.clone(),
+        );
+        registry.register("peers_closed", "Connections to peers that have ended, by reason", closed.clone());
+        registry.register("peers_held_off", "Connections refused for earlier violations", held_off.clone());
+        Self { registry, peers, uploaded, opened, closed, held_off }
+    }
+}
+
+impl Metrics {
+    /// A peer's handshake is complete.
+    pub(crate) fn count_opened(&self, dialled: bool, encrypted: bool) {
+        let word = |is: bool| if is { "yes" } else { "no" };
+        let labels = Opened { dialled: word(dialled), encrypted: word(encrypted) };
+        self.opened.get_or_create(&labels).inc();
+    }
+
+    /// A connection to a peer has ended. The reasons are few and known: labels must not grow with what peers do.
+    pub(crate) fn count_closed(&self, reason: &'static str) {
+        self.closed.get_or_create(&Closed { reason }).inc();
+    }
+
+    /// Everything that was counted so far.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_counted() {
+        let metrics = Metrics::default();
+        metrics.peers.inc();
+        metrics.uploaded.inc_by(7);
+        metrics.count_opened(true, false);
+        metrics.count_closed("finished");
+        let text = metrics.text().unwrap();
+        for line in [
+            "distributor_peers 1",
+            "distributor_uploaded_bytes_total 7",
+            "distributor_peers_opened_total{dialled=\"yes\",encrypted=\"no\"} 1",
+            "distributor_peers_closed_total{reason=\"finished\"} 1",
+        ] {
+            assert!(text.lines().any(|has| has == line), "{line} is missing:\n{text}");
+        }
+    }
+}
