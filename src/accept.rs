@@ -66,6 +66,13 @@ impl Acceptor {
             }
         }
     }
+
+    /// The right to hold a connection that we make ourselves, if that is possible at once.
+    pub(crate) fn try_admit(&self, ip: IpAddr) -> Option<Admission> {
+        let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let one_of_an_address = self.by_address.admit(ip.to_canonical())?;
+        Some(Admission { _one_of_all: one_of_all, _one_of_an_address: one_of_an_address })
+    }
 }
 
 /// How many of so many connections the system has descriptors for, if the other listener takes as many.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use distributor_proto::{Geometry, Info, InfoHash};
+use distributor_proto::{Geometry, Info, InfoHash, TorrentDigest};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,12 @@ impl Torrent {
 
     pub(crate) fn info_hash(&self) -> InfoHash {
         self.info_hash
+    }
+
+    /// How many bytes the bencoded info dictionary has.
+    pub(crate) fn metadata_len(&self) -> u32 {
+        // No longer than a torrent may be, which is far below.
+        u32::try_from(self.info.len()).unwrap_or(u32::MAX)
     }
 
     /// The bencoded info dictionary.
@@ -123,6 +129,8 @@ struct Inner {
     by_mtime: BTreeSet<(Timestamp, FilePath)>,
     /// Equal files of equal name in several places share an info hash: any of them can be served.
     by_info_hash: HashMap<InfoHash, Vec<Arc<Torrent>>>,
+    /// The same info hashes by what peers who encrypt ask with.
+    by_digest: HashMap<TorrentDigest, InfoHash>,
 }
 
 impl Inner {
@@ -131,6 +139,7 @@ impl Inner {
         let new_mtime = entry.as_ref().and_then(Entry::mtime);
         if let Some(Entry::Ready(torrent)) = &entry {
             self.by_info_hash.entry(torrent.info_hash).or_default().push(Arc::clone(torrent));
+            self.by_digest.insert(TorrentDigest::of(&torrent.info_hash), torrent.info_hash);
         }
         let old = match entry {
             Some(entry) => self.files.insert(at.clone(), entry),
@@ -159,6 +168,7 @@ impl Inner {
             same.retain(|other| !Arc::ptr_eq(other, torrent));
             if same.is_empty() {
                 self.by_info_hash.remove(&torrent.info_hash);
+                self.by_digest.remove(&TorrentDigest::of(&torrent.info_hash));
             }
         }
     }
@@ -236,6 +246,11 @@ impl Catalog {
     /// A torrent of this info hash, if its file is offered.
     pub(crate) fn by_info_hash(&self, info_hash: &InfoHash) -> Option<Arc<Torrent>> {
         self.read().by_info_hash.get(info_hash)?.first().cloned()
+    }
+
+    /// The info hash of this digest, if its file is offered.
+    pub(crate) fn by_digest(&self, digest: &TorrentDigest) -> Option<InfoHash> {
+        self.read().by_digest.get(digest).copied()
     }
 
     pub(crate) fn is_offered(&self, info_hash: &InfoHash) -> bool {

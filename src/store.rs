@@ -146,6 +146,14 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Fills the buffer from an offset of the file.
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        self.file.read_exact_at(into, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => StoreError::Changed,
+            _ => StoreError::Io(error),
+        })
+    }
+
     /// Where a range of the file lies in memory, as an address that is not to be dereferenced, and its length. None
     /// if any of it lies outside.
     fn address_of(&self, range: &Range<u64>) -> Option<(*const u8, usize)> {
@@ -247,6 +255,29 @@ impl Record {
 pub(crate) enum Segment<'a> {
     Bytes(&'a [u8]),
     Mapped { file: &'a OpenFile, range: Range<u64> },
+}
+
+impl Segment<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Mapped { range, .. } => {
+                usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Copies as much of it as there is room for; returns how much. For bytes that have to be seen: a file is read for
+    /// it, never its map.
+    pub(crate) fn copy(&self, into: &mut [u8]) -> Result<usize, StoreError> {
+        let len = self.len().min(into.len());
+        let into = into.get_mut(..len).unwrap_or_default();
+        match self {
+            Self::Bytes(bytes) => into.copy_from_slice(bytes.get(..len).unwrap_or_default()),
+            Self::Mapped { file, range } => file.read(range.start, into)?,
+        }
+        Ok(len)
+    }
 }
 
 /// How many segments one call can take.
