@@ -164,12 +164,16 @@ pub struct SeederConfig {
     pub listen: ListenAddr,
     /// How many peers are uploaded to at a time.
     pub upload_slots: UploadSlots,
-    /// How many connections are held at a time; a further one waits to be accepted.
-    pub max_connections: usize,
-    /// How many of them may come from one address; a further one is closed. Hosts behind one translated address
-    /// share this.
-    pub max_connections_per_address: usize,
-    /// The addresses at which peers reach this host, where they are not those that it listens on: behind a reverse
+    /// How many pieces a peer that understands it may ask for before it has a slot (BEP 6, "allowed fast"), so that
+    /// it has something to trade; 2 by default.
+    pub allowed_fast: u32,
+    /// Whether connections are encrypted.
+    pub encryption: Encryption,
+    /// Whether downloaders that have announced themselves and not come by are dialled; true by default.
+    pub dial: bool,
+    /// What peers may use.
+    pub limits: PeerLimits,
+    /// Where peers reach this host, if those addresses are not those that it listens on: behind a reverse
     /// proxy or address translation. The first of the asker's family is named to it.
     pub advertise: Vec<AdvertisedAddr>,
 }
@@ -179,10 +183,116 @@ impl Default for SeederConfig {
         Self {
             listen: ListenAddr::all(DEFAULT_PEERS_PORT),
             upload_slots: UploadSlots::default(),
-            max_connections: 16_384,
-            max_connections_per_address: 4096,
+            allowed_fast: 2,
+            encryption: Encryption::default(),
+            dial: true,
+            limits: PeerLimits::default(),
             advertise: Vec::new(),
         }
+    }
+}
+
+/// What peers may use.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PeerLimits {
+    /// How many connections are held at a time; a further one waits to be accepted. 16,384 by default.
+    pub connections: usize,
+    /// How many of them may come from one address; a further one is closed. Hosts behind one translated address
+    /// share it. 4,096 by default.
+    pub per_address: usize,
+    /// How many may be for one torrent; a further one is closed. 12,288 by default: whatever everybody wants, there is
+    /// room for those who want something else.
+    pub per_torrent: usize,
+    /// How many may be without a complete handshake; a further one takes the place of the oldest. 1,024 by default.
+    pub half_open: usize,
+    /// How long a handshake may take, encryption included; 10 s by default.
+    pub handshake: Duration,
+    /// How long a peer may say nothing at all; 240 s by default, twice what clients keep silent for.
+    pub silence: Duration,
+    /// How many requests of one peer wait for their blocks; it is told so, and those beyond are rejected. 512 by
+    /// default: 8 MiB of ordinary blocks.
+    pub requests: usize,
+    /// How many bytes of one peer's stream are kept until they can be understood; 128 KiB by default. No less than
+    /// 64 KiB, whatever is written here: the longest message and what comes along with it.
+    pub unparsed: usize,
+    /// How many bytes wait for a peer that reads slowly, blocks apart, which stay in the files; 64 KiB by default.
+    /// Encrypted, blocks wait here too.
+    pub unsent: usize,
+    /// How many messages a second that change nothing are borne, with ten seconds' worth at once; 100 by default.
+    pub idle_messages: u32,
+    /// How many times within ten minutes the peers at one address may break the protocol before nothing is accepted
+    /// from it for as long; 32 by default. Loopback, where a proxy or a container may hide any number of hosts,
+    /// is never held off.
+    pub violations: u32,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            per_address: 4096,
+            per_torrent: 12_288,
+            half_open: 1024,
+            handshake: Duration::from_secs(10),
+            silence: Duration::from_secs(4 * 60),
+            requests: 512,
+            unparsed: 128 * 1024,
+            unsent: 64 * 1024,
+            idle_messages: 100,
+            violations: 32,
+        }
+    }
+}
+
+/// Whether connections to peers are encrypted (Message Stream Encryption). It hides from devices on the way what is
+/// said; it doesn't prove who says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// As the peer wishes.
+    #[default]
+    Allow,
+    /// Encrypted where the peer can.
+    Prefer,
+    /// Never in the clear: peers that can't encrypt are closed.
+    Require,
+    /// Always in the clear: peers that encrypt are closed.
+    Off,
+}
+
+impl Encryption {
+    const ALL: [Self; 4] = [Self::Allow, Self::Prefer, Self::Require, Self::Off];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// What was given names no policy of encryption.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no policy for encryption; write allow, prefer, require or off")]
+pub struct EncryptionError(String);
+
+impl FromStr for Encryption {
+    type Err = EncryptionError;
+
+    fn from_str(text: &str) -> Result<Self, EncryptionError> {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == text)
+            .ok_or_else(|| EncryptionError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -400,6 +510,14 @@ mod tests {
             assert_eq!(kernel.to_string().parse::<Sha1Kernel>().unwrap(), kernel);
         }
         assert!("AVX".parse::<Sha1Kernel>().is_err());
+    }
+
+    #[test]
+    fn reads_the_names_of_encryption_policies() {
+        for policy in Encryption::ALL {
+            assert_eq!(policy.to_string().parse::<Encryption>().unwrap(), policy);
+        }
+        assert!("rc4".parse::<Encryption>().is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! | [`cli`] | flags as typed, and the sentences for wrong ones |
 //! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
 //! | `http` | requests and answers, a file a topic |
-//! | `seeder` | peer connections: each drives one `Session` of `distributor-proto`; who gets an upload slot |
+//! | `seeder` | peer connections, accepted or dialled: each drives one `Session` of `distributor-proto`; who gets a slot |
 //! | `ingest` | settled files to the hasher to the catalog; what changed or went is withdrawn |
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
@@ -26,12 +26,13 @@
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `accept` | accepting connections, and how many are held |
+//! | `metrics` | what is counted |
 //! | `config` | settings as the program uses them |
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` >
-//! (`accept`, `config`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each
+//! (`accept`, `config`, `metrics`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each
 //! other; `server` joins them. A test holds this.
 //!
 //! # What is promised
@@ -51,6 +52,7 @@ mod files;
 mod hasher;
 mod http;
 mod ingest;
+mod metrics;
 mod seeder;
 mod server;
 mod store;
@@ -59,8 +61,8 @@ mod watcher;
 
 pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
-    HashingConfig, HttpConfig, ListenAddr, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig,
-    UploadSlots, UploadSlotsError,
+    Encryption, EncryptionError, HashingConfig, HttpConfig, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
+    Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError,
 };
 pub use files::RootError;
 pub use hasher::{

@@ -1,6 +1,8 @@
 //! The HTTP side: torrents to scripts, answers to announces. A file a topic; this one joins them to one router.
 
 mod connections;
+mod magnet;
+mod metrics;
 mod refusal;
 mod torrents;
 mod tracker;
@@ -12,7 +14,7 @@ use axum::Router;
 use axum::routing::get;
 use distributor_proto::PeerId;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::refusal::Refusal;
@@ -21,7 +23,8 @@ use crate::catalog::Catalog;
 use crate::config::{AdvertisedAddr, HttpConfig};
 use crate::files::Roots;
 use crate::ingest::IngestHandle;
-use crate::tracker::Tracker;
+use crate::metrics::Metrics;
+use crate::tracker::{Downloader, Tracker};
 
 /// Everything that answers to requests are made from.
 #[derive(Debug)]
@@ -31,6 +34,9 @@ pub(crate) struct Http {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) ingest: IngestHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    /// To whom it is said that a host has begun to download.
+    pub(crate) downloaders: mpsc::Sender<Downloader>,
     /// Who the seeder says it is.
     pub(crate) our_id: PeerId,
     /// Where the seeder listens.
@@ -51,6 +57,8 @@ impl Http {
         let router = Router::new()
             .route("/serve", get(torrents::serve))
             .route("/serve_last_updated", get(torrents::serve_last_updated))
+            .route("/magnet", get(magnet::magnet))
+            .route("/metrics", get(metrics::metrics))
             .route("/announce", get(tracker::announce))
             .route("/scrape", get(tracker::scrape))
             .fallback(async || Refusal::NoSuchPage)

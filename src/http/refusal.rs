@@ -16,7 +16,8 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
-        "there is no such page; ask for /serve?PATH or /serve_last_updated, or announce to /announce and /scrape"
+        "there is no such page; ask for /serve?PATH, /magnet?PATH or /serve_last_updated, or announce to /announce and \
+         /scrape"
     )]
     NoSuchPage,
     #[error("{0}")]

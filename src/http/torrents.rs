@@ -60,13 +60,13 @@ pub(super) async fn serve_last_updated(
 }
 
 /// The whole query is the path: neither `&` nor `=` nor `+` means anything in it.
-fn requested_path(uri: &Uri) -> Result<RequestedPath, Refusal> {
+pub(super) fn requested_path(uri: &Uri) -> Result<RequestedPath, Refusal> {
     Ok(RequestedPath::new(&percent_decode(uri.query().unwrap_or_default().as_bytes())?)?)
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
-enum Wanted<'a> {
+pub(super) enum Wanted<'a> {
     File(&'a RequestedPath),
     Latest(Option<&'a RequestedPath>),
 }
@@ -115,7 +115,7 @@ impl<'a> Wait<'a> {
 impl Http {
     /// Finds a torrent whose file is, at this moment, what the torrent says. Events of the directory may be on their
     /// way still, so a name that isn't known, and a file that isn't as it was, are looked at on the disk.
-    async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
+    pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
         let mut wait = Wait::new(self);
         let mut looked = false;
         let mut doubted: Option<Arc<Torrent>> = None;
@@ -175,12 +175,16 @@ impl Http {
         tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
     }
 
-    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Response {
-        let announce_url = match &self.config.announce_url {
+    /// Where whoever asks is to announce.
+    pub(super) fn announce_url(&self, asked: &HeaderMap, ends: Ends) -> String {
+        match &self.config.announce_url {
             Some(url) => url.as_str().to_owned(),
             None => announce_url(asked, ends),
-        };
-        let body = Bytes::from(encode_torrent(&announce_url, torrent.info()));
+        }
+    }
+
+    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Response {
+        let body = Bytes::from(encode_torrent(&self.announce_url(asked, ends), torrent.info()));
         let etag = etag_of(&body);
         let modified = torrent.file().binding.mtime().to_system_time();
 

@@ -10,11 +10,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use distributor_proto::{
-    AnnounceRequest, AnnounceResponse, PeerAddr, encode_failure, encode_scrape, parse_scrape,
+    AnnounceEvent, AnnounceRequest, AnnounceResponse, PeerAddr, encode_failure, encode_scrape, parse_scrape,
 };
 
 use super::{Ends, Http};
-use crate::tracker::Answer;
+use crate::tracker::{Answer, Downloader};
 
 const NOT_SERVED: &str =
     "no file of this torrent is served here now: it was changed or removed, or is still being hashed";
@@ -65,8 +65,13 @@ fn bencoded(body: Vec<u8>) -> Response {
 
 impl Http {
     fn answer(&self, request: &AnnounceRequest, ends: Ends) -> Vec<u8> {
+        if !request.is_seed() && request.event != AnnounceEvent::Stopped && request.port != 0 {
+            let addr = SocketAddr::new(ends.remote.ip(), request.port);
+            // When there are too many at once they announce themselves again.
+            let _ = self.downloaders.try_send(Downloader { info_hash: request.info_hash, addr });
+        }
         let answer = self.tracker.announce(request, ends.remote.ip(), Instant::now(), &mut rand::rng());
-        let origin = if request.is_seed() { None } else { self.origin_for(ends.local.ip()) };
+        let origin = if request.wants_seeds() { self.origin_for(ends.local.ip()) } else { None };
         let origin = origin.map(|addr| PeerAddr { addr, id: Some(self.our_id) });
         with_origin(answer, origin).encode(request.format)
     }

@@ -1,99 +1,59 @@
-//! One connection: drives a session over a socket. Gives it what arrives, the time and the choker's decisions; sends
+//! One connection: drives a session over a transport. Gives it what arrives, the time and the choker's decisions; sends
 //! what it says, blocks straight from the file. Never waits for a disk itself.
 
-use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use distributor_proto::{Event, InfoHash, Input, Output, Seeding, Session, SessionError, Transmit};
-use tokio::io::{Interest, Ready};
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use distributor_proto::{Event, InfoHash, Input, Output, Seeding, Session, Transmit};
+use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 use tracing::trace;
 
 use super::Shared;
-use super::outgoing::{Outgoing, Plan};
+use super::closed::Closed;
+use super::half_open::Handshaking;
+use super::opening::Opened;
+use super::outgoing::{Item, Outgoing, Plan};
+use super::roster::{Membership, Way};
 use super::slots::Seat;
+use super::transport::{READ_LEN, SendError, Transport};
 use crate::catalog::Torrent;
 use crate::files::Sameness;
 use crate::ingest::Doubt;
-use crate::store::{self, OpenFile, StoreError};
+use crate::store::{OpenFile, StoreError};
 
-/// How much is read from a socket at a time. Peers send little to a seeder: this is a hundred requests and more.
-const READ_LEN: usize = 16 * 1024;
+/// How many pieces that nobody was given yet are suggested to a peer at the beginning of its turn.
+const SUGGESTIONS: usize = 4;
+/// How long a file stays open for a connection that asks for nothing of it.
+const FILE_UNUSED: Duration = Duration::from_secs(60);
 
-thread_local! {
-    /// Where a worker reads into, whichever connection it serves: an idle connection keeps no buffer of its own.
-    static SCRATCH: RefCell<[u8; READ_LEN]> = const { RefCell::new([0; READ_LEN]) };
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Closed {
-    #[error("the peer left")]
-    Finished,
-    #[error("the peer has everything")]
-    BothSeeds,
-    #[error("shutting down")]
-    Shutdown,
-    #[error("no file with the info hash {0} is served")]
-    Unknown(InfoHash),
-    #[error("the file with the info hash {0} is no longer served")]
-    Revoked(InfoHash),
-    #[error("{0}")]
-    Store(StoreError, Arc<Torrent>),
-    #[error("{0}")]
-    Protocol(#[from] SessionError),
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-/// Serves one peer until either side has had enough.
-pub(super) async fn drive(stream: TcpStream, shared: &Shared) -> Closed {
-    // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
-    if let Err(error) = stream.set_nodelay(true) {
-        return error.into();
-    }
-    let peer = match stream.peer_addr() {
-        Ok(addr) => addr.ip(),
-        Err(error) => return error.into(),
-    };
-    let mut connection = Connection {
-        stream,
-        shared,
-        session: Session::accept(Instant::now(), shared.session, peer),
-        seat: shared.slots.take_seat(),
-        torrent: None,
-        revoked: CancellationToken::new(),
-        file: None,
-        disk_work: None,
-        outgoing: Outgoing::default(),
-        socket_is_full: false,
-        peer_may_send: true,
-        finished: false,
-    };
-    match connection.run().await {
-        Ok(never) => match never {},
-        Err(closed) => closed,
-    }
-}
-
-struct Connection<'a> {
-    stream: TcpStream,
+/// One peer's connection from its first byte on.
+pub(super) struct Connection<'a> {
+    transport: Transport,
     shared: &'a Shared,
+    ip: IpAddr,
+    way: Way,
     session: Session,
     seat: Seat,
-    /// Once the peer has said what it wants.
+    /// Until the peer's handshake is complete.
+    handshaking: Option<Handshaking>,
+    /// What the encryption's keys were made from.
+    agreed: Option<InfoHash>,
+    /// Once it is known what the peer wants.
+    membership: Option<Membership>,
     torrent: Option<Arc<Torrent>>,
     /// The torrent's; of no meaning before.
     revoked: CancellationToken,
     /// Opened when the first block is asked for.
     file: Option<Arc<OpenFile>>,
+    file_used: Instant,
     /// Opens the file or makes a range of it ready, on the blocking pool.
     disk_work: Option<DiskWork>,
     outgoing: Outgoing,
@@ -107,8 +67,85 @@ struct Connection<'a> {
 
 type DiskWork = Pin<Box<dyn Future<Output = Result<(Arc<OpenFile>, Sameness), StoreError>> + Send>>;
 
-impl Connection<'_> {
-    async fn run(&mut self) -> Result<std::convert::Infallible, Closed> {
+/// What is said to the peer of a torrent.
+pub(super) fn seeding(torrent: &Torrent) -> Seeding {
+    Seeding { geometry: torrent.geometry(), metadata_len: torrent.metadata_len() }
+}
+
+impl<'a> Connection<'a> {
+    /// A peer that has dialled us, at `began`.
+    pub(super) fn accepted(
+        opened: Opened,
+        ip: IpAddr,
+        began: Instant,
+        handshaking: Handshaking,
+        shared: &'a Shared,
+    ) -> Result<Self, Closed> {
+        let session = Session::accept(began, shared.session, ip);
+        Self::new(opened, ip, Way::Accepted, session, handshaking, shared)
+    }
+
+    /// A peer that we have dialled for a torrent, at `began`.
+    pub(super) fn dialled(
+        opened: Opened,
+        ip: IpAddr,
+        began: Instant,
+        handshaking: Handshaking,
+        torrent: Arc<Torrent>,
+        shared: &'a Shared,
+    ) -> Result<Self, Closed> {
+        let session = Session::connect(began, shared.session, ip, torrent.info_hash(), seeding(&torrent));
+        let mut connection = Self::new(opened, ip, Way::Dialled, session, handshaking, shared)?;
+        connection.join(torrent)?;
+        Ok(connection)
+    }
+
+    fn new(
+        opened: Opened,
+        ip: IpAddr,
+        way: Way,
+        mut session: Session,
+        handshaking: Handshaking,
+        shared: &'a Shared,
+    ) -> Result<Self, Closed> {
+        let now = Instant::now();
+        session.handle_input(now, Input::Received(&opened.received))?;
+        Ok(Self {
+            transport: Transport::new(opened.stream, opened.cipher, &shared.buffers),
+            shared,
+            ip,
+            way,
+            session,
+            seat: shared.slots.take_seat(),
+            handshaking: Some(handshaking),
+            agreed: opened.info_hash,
+            membership: None,
+            torrent: None,
+            revoked: CancellationToken::new(),
+            file: None,
+            file_used: now,
+            disk_work: None,
+            outgoing: Outgoing::default(),
+            socket_is_full: false,
+            peer_may_send: true,
+            finished: false,
+        })
+    }
+
+    /// Whether the peer has said who it is.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.handshaking.is_none()
+    }
+
+    /// Serves the peer until either side has had enough.
+    pub(super) async fn run(&mut self) -> Closed {
+        match self.serve().await {
+            Ok(never) => match never {},
+            Err(closed) => closed,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, Closed> {
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
         loop {
@@ -117,7 +154,7 @@ impl Connection<'_> {
             if timer.is_elapsed() || deadline < timer.deadline().into_std() {
                 timer.as_mut().reset(deadline.into());
             }
-            if self.finished && self.outgoing.is_empty() {
+            if self.finished && self.outgoing.is_empty() && !self.transport.has_unsent() {
                 return Err(Closed::Finished);
             }
             let Plan { can_send, make_ready } = self.outgoing.plan(self.file.as_deref());
@@ -129,11 +166,10 @@ impl Connection<'_> {
                 biased;
                 () = self.shared.shutdown.cancelled() => return Err(Closed::Shutdown),
                 () = self.revoked.cancelled() => return Err(self.closed_because_revoked()),
-                unchoked = self.seat.decided() => {
-                    self.input(if unchoked { Input::Unchoke } else { Input::Choke })?;
-                }
+                () = displaced(&self.handshaking) => return Err(Closed::Displaced),
+                unchoked = self.seat.decided() => self.on_decision(unchoked)?,
                 done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
-                ready = ready(&self.stream, interest) => {
+                ready = self.transport.ready(interest) => {
                     let ready = ready?;
                     let read = if ready.is_readable() || ready.is_read_closed() { self.receive()? } else { 0 };
                     if ready.is_writable() {
@@ -145,7 +181,7 @@ impl Connection<'_> {
                         tokio::task::yield_now().await;
                     }
                 }
-                () = &mut timer => self.input(Input::Timeout)?,
+                () = &mut timer => self.on_time()?,
             }
             // The socket of a peer that never pauses is always ready; waiting for it gives way to nobody.
             tokio::task::consume_budget().await;
@@ -162,14 +198,7 @@ impl Connection<'_> {
             match self.session.poll_output() {
                 Output::Event(event) => self.on_event(event)?,
                 Output::Transmit(transmit) => {
-                    match (transmit, &self.torrent) {
-                        (Transmit::Metadata { header, range }, Some(torrent)) => {
-                            let info = torrent.info().slice(range.start as usize..range.end as usize);
-                            self.outgoing.push(Transmit::Bytes(header));
-                            self.outgoing.push(Transmit::Bytes(info));
-                        }
-                        (transmit, _) => self.outgoing.push(transmit),
-                    }
+                    self.queue(transmit);
                     if self.outgoing.is_full() {
                         self.input(Input::Blocked)?;
                     }
@@ -179,21 +208,44 @@ impl Connection<'_> {
         }
     }
 
+    fn queue(&mut self, transmit: Transmit) {
+        match transmit {
+            Transmit::Bytes(bytes) => self.outgoing.push(Item::Bytes(bytes)),
+            Transmit::Block { header, block } => {
+                if let Some(membership) = &self.membership {
+                    membership.spread().upload(block.piece());
+                }
+                self.outgoing.push(Item::Block(header, block));
+            }
+            Transmit::Metadata { header, range } => {
+                if let Some(torrent) = &self.torrent {
+                    self.outgoing.push(Item::Bytes(header));
+                    self.outgoing.push(Item::Bytes(part(torrent.info(), &range)));
+                }
+            }
+        }
+    }
+
     fn on_event(&mut self, event: Event) -> Result<(), Closed> {
         trace!(?event);
         match event {
             Event::InfoHash(info_hash) => {
+                if self.agreed.is_some_and(|agreed| agreed != info_hash) {
+                    return Err(Closed::OtherTorrent);
+                }
                 let torrent =
                     self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
-                // The info dictionary of a torrent that we made is far below 4 GiB.
-                let metadata_len = torrent.info().len() as u32;
-                self.input(Input::Accept {
-                    seeding: Seeding { geometry: torrent.geometry(), metadata_len },
-                })?;
-                self.revoked = torrent.revoked().clone();
-                self.torrent = Some(torrent);
+                self.input(Input::Accept { seeding: seeding(&torrent) })?;
+                self.join(torrent)?;
             }
-            Event::PeerId(_) => {}
+            Event::PeerId(peer_id) => {
+                self.handshaking = None;
+                if let Some(membership) = &mut self.membership {
+                    membership.introduce(peer_id).map_err(|_| Closed::Duplicate)?;
+                }
+                let dialled = self.way == Way::Dialled;
+                self.shared.metrics.count_opened(dialled, self.transport.is_encrypted());
+            }
             Event::Interested => self.seat.set_interested(true, Instant::now()),
             Event::NotInterested => self.seat.set_interested(false, Instant::now()),
             Event::Complete => return Err(Closed::BothSeeds),
@@ -202,11 +254,44 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// It is known what the connection is for.
+    fn join(&mut self, torrent: Arc<Torrent>) -> Result<(), Closed> {
+        let info_hash = torrent.info_hash();
+        let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.ip, self.way);
+        let membership = membership.ok_or(Closed::Crowded(info_hash))?;
+        self.revoked = torrent.revoked().clone();
+        self.membership = Some(membership);
+        self.torrent = Some(torrent);
+        Ok(())
+    }
+
+    fn on_decision(&mut self, unchoked: bool) -> Result<(), Closed> {
+        if !unchoked {
+            return self.input(Input::Choke);
+        }
+        self.input(Input::Unchoke)?;
+        if let Some(membership) = self.membership.as_ref().filter(|_| self.session.negotiated().fast) {
+            let now = Instant::now();
+            for piece in membership.spread().suggest(SUGGESTIONS) {
+                self.session.handle_input(now, Input::Suggest(piece))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_time(&mut self) -> Result<(), Closed> {
+        if self.outgoing.is_empty() && self.file_used.elapsed() >= FILE_UNUSED {
+            self.file = None;
+        }
+        self.input(Input::Timeout)
+    }
+
     /// What there is to wait for on the socket. Nothing is read while the session could not take more; TCP then
     /// holds the peer back.
     fn interest(&self, can_send: bool) -> Option<Interest> {
+        let can_send = can_send || self.transport.has_unsent() || self.socket_is_full;
         let read = (self.peer_may_send && self.session.wants_input()).then_some(Interest::READABLE);
-        let write = (can_send || self.socket_is_full).then_some(Interest::WRITABLE);
+        let write = can_send.then_some(Interest::WRITABLE);
         match (read, write) {
             (Some(read), Some(write)) => Some(read | write),
             (one, other) => one.or(other),
@@ -216,47 +301,36 @@ impl Connection<'_> {
     /// Reads once; returns how many bytes.
     fn receive(&mut self) -> Result<usize, Closed> {
         let now = Instant::now();
-        SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
-            Ok(0) => {
-                self.peer_may_send = false;
-                self.session.handle_input(now, Input::Eof)?;
-                Ok(0)
+        let Self { transport, session, peer_may_send, .. } = self;
+        let received = transport.receive(|bytes| {
+            if bytes.is_empty() {
+                *peer_may_send = false;
+                session.handle_input(now, Input::Eof)?;
+            } else {
+                session.handle_input(now, Input::Received(bytes))?;
             }
-            Ok(read) => {
-                self.session.handle_input(now, Input::Received(scratch.get(..read).unwrap_or_default()))?;
-                Ok(read)
-            }
+            Ok(bytes.len())
+        });
+        match received {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(error.into()),
-        })
+            received => received?,
+        }
     }
 
-    /// One vectored write of all that is ready.
+    /// One write of all that is ready.
     fn send(&mut self) -> Result<(), Closed> {
-        let file = self.file.as_deref();
-        let mut unreadable = None;
-        let sent = self.stream.try_io(Interest::WRITABLE, || {
-            store::send(self.stream.as_fd(), self.outgoing.segments(file)).or_else(|error| match error {
-                StoreError::Io(error) => Err(error),
-                StoreError::Changed => {
-                    unreadable = Some(StoreError::Changed);
-                    Ok(0)
-                }
-            })
-        });
-        if let Some(error) = unreadable {
-            return Err(self.closed_because_unreadable(error));
-        }
-        match sent {
+        match self.transport.send(&mut self.outgoing, self.file.as_deref()) {
+            Ok(0) => Ok(()),
             Ok(sent) => {
-                self.outgoing.advance(sent);
-                if sent > 0 { self.has_room() } else { Ok(()) }
+                self.shared.metrics.uploaded.inc_by(sent as u64);
+                self.has_room()
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(SendError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.socket_is_full = true;
                 self.input(Input::Blocked)
             }
-            Err(error) => Err(error.into()),
+            Err(SendError::Socket(error)) => Err(error.into()),
+            Err(SendError::File(error)) => Err(self.closed_because_unreadable(error)),
         }
     }
 
@@ -297,6 +371,7 @@ impl Connection<'_> {
             self.shared.ingest.doubt(torrent, Doubt::Touched);
         }
         self.file = Some(file);
+        self.file_used = Instant::now();
         // If nothing moved because of the disk, that is not held against the peer.
         if self.socket_is_full { Ok(()) } else { self.has_room() }
     }
@@ -310,16 +385,22 @@ impl Connection<'_> {
     }
 }
 
+/// A part of the info dictionary; the session has made sure that there is such a part.
+fn part(info: &Bytes, range: &Range<u32>) -> Bytes {
+    let range = range.start as usize..range.end as usize;
+    if range.start <= range.end && range.end <= info.len() { info.slice(range) } else { Bytes::new() }
+}
+
+async fn displaced(handshaking: &Option<Handshaking>) {
+    match handshaking {
+        Some(handshaking) => handshaking.displaced().await,
+        None => pending().await,
+    }
+}
+
 async fn disk_work_done(work: &mut Option<DiskWork>) -> Result<(Arc<OpenFile>, Sameness), StoreError> {
     let Some(running) = work else { return pending().await };
     let done = running.await;
     *work = None;
     done
-}
-
-async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<Ready> {
-    match interest {
-        Some(interest) => stream.ready(interest).await,
-        None => pending().await,
-    }
 }

@@ -1,30 +1,56 @@
-//! The peer side: accepts connections on one port for all torrents and uploads to them. What is said on the wire is
-//! the session's business, who is uploaded to the choker's, where the bytes come from the store's.
+//! The peer side: accepts connections on one port for all torrents, dials downloaders that don't come by, and uploads to
+//! them. What is said on the wire is the session's business, who is uploaded to the choker's, where the bytes come
+//! from the store's.
 
+mod buffers;
 mod choker;
+mod closed;
 mod connection;
+mod dialler;
+mod half_open;
+mod hold_off;
+mod opening;
 mod outgoing;
+mod peer;
+mod roster;
 mod slots;
+mod spread;
+mod transport;
 
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use distributor_proto::{PeerId, SessionConfig};
-use tokio::net::{TcpListener, TcpStream};
+use distributor_proto::{MAX_MESSAGE_LEN, PeerId, SessionConfig};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
 
-use self::connection::Closed;
+use self::buffers::Buffers;
+use self::dialler::Dialler;
+use self::half_open::HalfOpen;
+use self::hold_off::{HoldOff, Patience};
+use self::roster::Roster;
 use self::slots::Slots;
+use self::transport::READ_LEN;
 use crate::accept::Acceptor;
 use crate::catalog::Catalog;
-use crate::config::SeederConfig;
-use crate::ingest::{Doubt, IngestHandle};
+use crate::config::{Encryption, SeederConfig};
+use crate::ingest::IngestHandle;
+use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::tracker::Downloader;
 
 /// How often it is seen whose turn is over; that much longer than meant can one last.
 const ROTATION: Duration = Duration::from_secs(1);
+/// How long violations of the protocol are remembered.
+const VIOLATIONS_MEMORY: Duration = Duration::from_secs(10 * 60);
+/// The least that is kept of a stream: the longest frame, and a read that began just before its end.
+const MIN_UNPARSED: usize = 64 * 1024;
+const _: () = assert!(4 + MAX_MESSAGE_LEN + READ_LEN <= MIN_UNPARSED);
+/// How many dialled connections may be on their way at a time; who would be one more is dialled another time.
+const MAX_DIALS: usize = 64;
 
 /// Uploads the catalog's torrents.
 #[derive(Debug)]
@@ -32,6 +58,8 @@ pub(crate) struct Seeder {
     shared: Arc<Shared>,
     max_connections: usize,
     max_per_address: usize,
+    downloaders: mpsc::Receiver<Downloader>,
+    dialler: Dialler,
 }
 
 /// What all connections have in common.
@@ -40,41 +68,88 @@ struct Shared {
     catalog: Arc<Catalog>,
     ingest: IngestHandle,
     store: Arc<Store>,
+    metrics: Arc<Metrics>,
     slots: Arc<Slots>,
+    roster: Arc<Roster>,
+    half_open: Arc<HalfOpen>,
+    /// A permit for each connection that is being made.
+    dials: Semaphore,
+    hold_off: Mutex<HoldOff>,
+    buffers: Arc<Buffers>,
     session: SessionConfig,
+    encryption: Encryption,
+    /// From where we dial, if we listen on one address only.
+    local_ip: Option<IpAddr>,
     shutdown: CancellationToken,
 }
 
+/// The rooms that the seeder works with.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) ingest: IngestHandle,
+    pub(crate) store: Arc<Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Hosts that have just announced that they download.
+    pub(crate) downloaders: mpsc::Receiver<Downloader>,
+}
+
 impl Seeder {
+    /// `listening` is where peers are accepted.
     pub(crate) fn new(
         config: &SeederConfig,
         our_id: PeerId,
-        catalog: Arc<Catalog>,
-        ingest: IngestHandle,
-        store: Arc<Store>,
+        listening: SocketAddr,
+        neighbours: Neighbours,
         shutdown: CancellationToken,
     ) -> Self {
+        let limits = &config.limits;
+        let Neighbours { catalog, ingest, store, metrics, mut downloaders } = neighbours;
+        if !config.dial {
+            downloaders.close();
+        }
+        let mut session = SessionConfig::new(our_id);
+        session.max_queued_requests = limits.requests;
+        session.max_kept_len = limits.unparsed.max(MIN_UNPARSED);
+        session.max_control_len = limits.unsent;
+        session.handshake_timeout = limits.handshake;
+        session.idle_timeout = limits.silence;
+        session.max_idle_messages = limits.idle_messages;
+        session.allowed_fast = config.allowed_fast;
+        session.listen_port = Some(listening.port());
+        let patience = Patience { violations: limits.violations, memory: VIOLATIONS_MEMORY };
         let shared = Shared {
             catalog,
             ingest,
             store,
+            metrics,
             slots: Slots::new(config.upload_slots.count()),
-            session: SessionConfig::new(our_id),
+            roster: Roster::new(limits.per_torrent),
+            half_open: HalfOpen::new(limits.half_open),
+            dials: Semaphore::new(MAX_DIALS),
+            hold_off: Mutex::new(HoldOff::new(patience)),
+            buffers: Buffers::new(limits.unsent),
+            session,
+            encryption: config.encryption,
+            local_ip: Some(listening.ip()).filter(|ip| !ip.is_unspecified()),
             shutdown,
         };
         Self {
             shared: Arc::new(shared),
-            max_connections: config.max_connections,
-            max_per_address: config.max_connections_per_address,
+            max_connections: limits.connections,
+            max_per_address: limits.per_address,
+            downloaders,
+            dialler: Dialler::default(),
         }
     }
 
     /// Accepts peers until shutdown, and returns when the last connection is closed.
-    pub(crate) async fn run(self, listener: TcpListener) {
+    pub(crate) async fn run(mut self, listener: TcpListener) {
         let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);
         let mut connections = JoinSet::new();
         let mut turns = tokio::time::interval(ROTATION);
         loop {
+            let due = self.dialler.next_due();
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
                 _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
@@ -82,24 +157,53 @@ impl Seeder {
                     let shared = Arc::clone(&self.shared);
                     connections.spawn(async move {
                         let _admission = admission;
-                        serve(stream, &shared).await;
+                        shared.serve(stream).await;
                     });
+                }
+                Some(downloader) = self.downloaders.recv() => {
+                    if !self.shared.is_connected(&downloader) {
+                        self.dialler.announced(downloader, Instant::now());
+                    }
+                }
+                () = sleep_until(due), if due.is_some() => {
+                    while let Some(downloader) = self.dialler.take_due(Instant::now()) {
+                        self.dial(downloader, &acceptor, &mut connections);
+                    }
                 }
                 Some(_) = connections.join_next() => {}
             }
         }
         while connections.join_next().await.is_some() {}
     }
+
+    /// Dials a downloader, if it is worth the while and there is room.
+    fn dial(&self, downloader: Downloader, acceptor: &Acceptor, connections: &mut JoinSet<()>) {
+        let Downloader { info_hash, addr } = downloader;
+        if self.shared.is_connected(&downloader) || self.shared.is_held_off(addr.ip()) {
+            return;
+        }
+        let Some(torrent) = self.shared.catalog.by_info_hash(&info_hash) else { return };
+        if self.shared.dials.available_permits() == 0 {
+            return;
+        }
+        let Some(admission) = acceptor.try_admit(addr.ip()) else { return };
+        let shared = Arc::clone(&self.shared);
+        connections.spawn(async move {
+            let _admission = admission;
+            shared.dial(addr, torrent).await;
+        });
+    }
 }
 
-async fn serve(stream: TcpStream, shared: &Shared) {
-    let Ok(peer) = stream.peer_addr().map(distributor_proto::canonical) else { return };
-    match connection::drive(stream, shared).await {
-        Closed::Finished | Closed::BothSeeds | Closed::Shutdown => debug!(%peer, "closed"),
-        Closed::Store(error, torrent) => {
-            info!(%peer, info_hash = %torrent.info_hash(), %error, "closed: the file can't be read any more");
-            shared.ingest.doubt(&torrent, Doubt::Unreadable);
-        }
-        closed => debug!(%peer, reason = %closed, "closed"),
+impl Shared {
+    fn is_connected(&self, downloader: &Downloader) -> bool {
+        self.roster.is_connected(&downloader.info_hash, downloader.addr.ip())
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }

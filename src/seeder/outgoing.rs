@@ -4,12 +4,21 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use distributor_proto::{BLOCK_HEADER_LEN, Block, Transmit};
+use bytes::Bytes;
+use distributor_proto::{BLOCK_HEADER_LEN, Block};
 
 use crate::store::{MAX_SEGMENTS, OpenFile, Ready, Segment};
 
 /// As much as one vectored write takes, a header and a block being two segments. More would only be older when sent.
-const MAX_TRANSMITS: usize = MAX_SEGMENTS / 2;
+const MAX_ITEMS: usize = MAX_SEGMENTS / 2;
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Bytes(Bytes),
+    /// A header, and the block of the file that follows it.
+    Block([u8; BLOCK_HEADER_LEN], Block),
+}
 
 /// What is to be done about the queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,18 +32,18 @@ pub(super) struct Plan {
 /// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`].
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    queue: VecDeque<Transmit>,
+    queue: VecDeque<Item>,
     /// How many bytes of the first are sent already.
     sent: usize,
 }
 
 impl Outgoing {
-    pub(super) fn push(&mut self, transmit: Transmit) {
-        self.queue.push_back(transmit);
+    pub(super) fn push(&mut self, item: Item) {
+        self.queue.push_back(item);
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_TRANSMITS
+        self.queue.len() >= MAX_ITEMS
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,9 +53,9 @@ impl Outgoing {
     /// What to do next. Decided at one moment: a block is either to be sent or to be made ready.
     pub(super) fn plan(&self, file: Option<&OpenFile>) -> Plan {
         let ready = file.and_then(OpenFile::ready);
-        let unready = self.queue.iter().enumerate().find_map(|(position, transmit)| match transmit {
-            Transmit::Bytes(_) | Transmit::Metadata { .. } => None,
-            Transmit::Block { block, .. } => {
+        let unready = self.queue.iter().enumerate().find_map(|(position, item)| match item {
+            Item::Bytes(_) => None,
+            Item::Block(_, block) => {
                 let range = block.range();
                 (!covers(ready, &range)).then_some((position, range))
             }
@@ -63,13 +72,11 @@ impl Outgoing {
         let ready = file.and_then(OpenFile::ready);
         self.queue
             .iter()
-            .map_while(move |transmit| {
+            .map_while(move |item| {
                 let skipped = std::mem::take(&mut skip);
-                match transmit {
-                    Transmit::Bytes(bytes) | Transmit::Metadata { header: bytes, .. } => {
-                        Some([rest(bytes, skipped), None])
-                    }
-                    Transmit::Block { header, block } => {
+                match item {
+                    Item::Bytes(bytes) => Some([rest(bytes, skipped), None]),
+                    Item::Block(header, block) => {
                         let ready = ready.filter(|ready| ready.covers(&block.range()))?;
                         let range = rest_of_block(*block, skipped.saturating_sub(BLOCK_HEADER_LEN));
                         Some([rest(header, skipped), Some(ready.segment(range))])
@@ -94,10 +101,10 @@ fn covers(ready: Option<Ready<'_>>, range: &Range<u64>) -> bool {
     ready.is_some_and(|ready| ready.covers(range))
 }
 
-fn len(transmit: &Transmit) -> usize {
-    match transmit {
-        Transmit::Bytes(bytes) | Transmit::Metadata { header: bytes, .. } => bytes.len(),
-        Transmit::Block { block, .. } => BLOCK_HEADER_LEN + block.len() as usize,
+fn len(item: &Item) -> usize {
+    match item {
+        Item::Bytes(bytes) => bytes.len(),
+        Item::Block(_, block) => BLOCK_HEADER_LEN + block.len() as usize,
     }
 }
 
@@ -113,11 +120,10 @@ fn rest_of_block(block: Block, skip: usize) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use distributor_proto::{Geometry, block_header};
 
-    fn bytes(text: &'static str) -> Transmit {
-        Transmit::Bytes(Bytes::from_static(text.as_bytes()))
+    fn bytes(text: &'static str) -> Item {
+        Item::Bytes(Bytes::from_static(text.as_bytes()))
     }
 
     fn sent_bytes(outgoing: &Outgoing) -> Vec<u8> {
@@ -150,7 +156,7 @@ mod tests {
         let block = Geometry::new(100_000, 65_536).unwrap().block(1, 10, 20).unwrap();
         let mut outgoing = Outgoing::default();
         outgoing.push(bytes("unchoke"));
-        outgoing.push(Transmit::Block { header: block_header(block), block });
+        outgoing.push(Item::Block(block_header(block), block));
         outgoing.push(bytes("choke"));
         assert_eq!(sent_bytes(&outgoing), b"unchoke");
         let make_ready = Some(65_546..65_566);
@@ -162,7 +168,7 @@ mod tests {
     #[test]
     fn is_full_when_one_write_could_not_take_more() {
         let mut outgoing = Outgoing::default();
-        for _ in 0..MAX_TRANSMITS {
+        for _ in 0..MAX_ITEMS {
             assert!(!outgoing.is_full());
             outgoing.push(bytes("x"));
         }

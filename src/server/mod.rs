@@ -22,7 +22,8 @@ use crate::files::{RootError, Roots};
 use crate::hasher::{Hashed, Hasher, HashingError, HashingProgress};
 use crate::http::Http;
 use crate::ingest::Ingest;
-use crate::seeder::Seeder;
+use crate::metrics::Metrics;
+use crate::seeder::{Neighbours, Seeder};
 use crate::store::Store;
 use crate::tracker::Tracker;
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
@@ -32,6 +33,8 @@ const CLIENT: [u8; 2] = *b"Di";
 const CLIENT_VERSION: [u8; 4] = *b"0100";
 /// How many events of the directories may be on their way at a time; the watcher waits when there are more.
 const MAX_EVENTS: usize = 1024;
+/// How many announces of downloaders the seeder may be behind; it hears of no more until it has caught up.
+const MAX_ANNOUNCED: usize = 1024;
 /// How often silent peers are dropped.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// How long connections may take to end once shutdown was asked for.
@@ -180,14 +183,17 @@ impl Server {
             Arc::clone(&store),
             self.watcher_handle,
         );
-        let seeder = Seeder::new(
-            &self.config.seeder,
-            our_id,
-            Arc::clone(&catalog),
-            ingest_handle.clone(),
+        let metrics = Arc::new(Metrics::default());
+        let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
+        let neighbours = Neighbours {
+            catalog: Arc::clone(&catalog),
+            ingest: ingest_handle.clone(),
             store,
-            stop.child_token(),
-        );
+            metrics: Arc::clone(&metrics),
+            downloaders: announced,
+        };
+        let seeder =
+            Seeder::new(&self.config.seeder, our_id, self.peers_addr, neighbours, stop.child_token());
         let max_waits = accept::affordable(self.config.http.max_connections).div_ceil(2);
         let http = Http {
             config: self.config.http,
@@ -195,6 +201,8 @@ impl Server {
             catalog: Arc::clone(&catalog),
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
+            metrics,
+            downloaders,
             our_id,
             peers_addr: self.peers_addr,
             advertise: self.config.seeder.advertise,

@@ -1,0 +1,74 @@
+//! Why connections end, and which ends are the peer's fault. What follows from that is for the room to do.
+
+use std::io;
+use std::sync::Arc;
+
+use distributor_proto::{InfoHash, SessionError};
+
+use super::opening::OpeningError;
+use crate::catalog::Torrent;
+use crate::store::StoreError;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    #[error("the peer left")]
+    Finished,
+    #[error("the peer has everything")]
+    BothSeeds,
+    #[error("shutting down")]
+    Shutdown,
+    #[error("no file with the info hash {0} is served")]
+    Unknown(InfoHash),
+    #[error("the file with the info hash {0} is no longer served")]
+    Revoked(InfoHash),
+    #[error("as many peers as may be are connected for {0}")]
+    Crowded(InfoHash),
+    #[error("the peer and we have dialled each other; the other connection is kept")]
+    Duplicate,
+    #[error("others came while its handshake took its time")]
+    Displaced,
+    #[error("the peer's keys were made from one torrent and its handshake names another")]
+    OtherTorrent,
+    #[error("the peer took too long to agree on keys")]
+    OpeningTimedOut,
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
+    #[error("{0}")]
+    Store(StoreError, Arc<Torrent>),
+    #[error(transparent)]
+    Protocol(#[from] SessionError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Closed {
+    /// Whether the peer did what no peer may do.
+    pub(super) fn is_violation(&self) -> bool {
+        match self {
+            Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => true,
+            Self::Protocol(error) => error.is_violation(),
+            _ => false,
+        }
+    }
+
+    /// One of few words, for counting.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::BothSeeds => "seed",
+            Self::Shutdown => "shutdown",
+            Self::Unknown(_) | Self::Opening(OpeningError::UnknownTorrent) => "unknown_torrent",
+            Self::Revoked(_) => "revoked",
+            Self::Crowded(_) => "crowded",
+            Self::Duplicate => "duplicate",
+            Self::Displaced => "displaced",
+            Self::Opening(OpeningError::InTheClear | OpeningError::Encrypted) => "encryption_policy",
+            Self::Store(..) => "file",
+            Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
+            Self::Protocol(error) if error.is_violation() => "violation",
+            Self::OpeningTimedOut | Self::Protocol(_) => "timeout",
+            Self::Opening(OpeningError::Io(_) | OpeningError::Eof) | Self::Io(_) => "network",
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One peer from its socket to its end: opened, served, and what its end has for consequences.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use distributor_proto::{SessionError, canonical};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{timeout, timeout_at};
+use tracing::{debug, info};
+
+use super::Shared;
+use super::closed::Closed;
+use super::connection::Connection;
+use super::half_open::Handshaking;
+use super::hold_off::Verdict;
+use super::opening::{self, Opened, OpeningError};
+use crate::catalog::Torrent;
+use crate::config::Encryption;
+use crate::ingest::Doubt;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// Serves a peer that has dialled us.
+    pub(super) async fn serve(&self, stream: TcpStream) {
+        let Ok(addr) = stream.peer_addr().map(canonical) else { return };
+        if self.is_held_off(addr.ip()) {
+            self.metrics.held_off.inc();
+            debug!(peer = %addr, "closed unheard: its address is held off");
+            return;
+        }
+        self.metrics.peers.inc();
+        let closed = self.accept(stream, addr.ip()).await.unwrap_or_else(|closed| closed);
+        self.metrics.peers.dec();
+        self.conclude(addr, &closed);
+    }
+
+    async fn accept(&self, stream: TcpStream, ip: IpAddr) -> Result<Closed, Closed> {
+        let began = Instant::now();
+        let handshaking = self.half_open.enter();
+        // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
+        stream.set_nodelay(true)?;
+        let opening = opening::accept(stream, self.encryption, &self.catalog);
+        let opened = self.open(opening, began, &handshaking).await?;
+        let mut connection = Connection::accepted(opened, ip, began, handshaking, self)?;
+        Ok(connection.run().await)
+    }
+
+    /// Dials a peer and serves it: in the clear, encrypted, or the one after the other, as the policy says.
+    pub(super) async fn dial(&self, addr: SocketAddr, torrent: Arc<Torrent>) {
+        let ways: &[bool] = match self.encryption {
+            Encryption::Off => &[false],
+            Encryption::Allow => &[false, true],
+            Encryption::Prefer => &[true, false],
+            Encryption::Require => &[true],
+        };
+        for encrypted in ways {
+            debug!(peer = %addr, info_hash = %torrent.info_hash(), encrypted, "dialling");
+            let mut greeted = false;
+            let closed =
+                self.call(addr, *encrypted, &torrent, &mut greeted).await.unwrap_or_else(|closed| closed);
+            self.conclude(addr, &closed);
+            if greeted || !is_silence(&closed) {
+                return;
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        addr: SocketAddr,
+        encrypted: bool,
+        torrent: &Arc<Torrent>,
+        greeted: &mut bool,
+    ) -> Result<Closed, Closed> {
+        let dialling = self.dials.acquire().await;
+        let connecting = timeout(CONNECT_TIMEOUT, self.connect(addr));
+        let stream = tokio::select! {
+            () = self.shutdown.cancelled() => return Err(Closed::Shutdown),
+            connected = connecting => connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?,
+        };
+        let began = Instant::now();
+        let handshaking = self.half_open.enter();
+        stream.set_nodelay(true)?;
+        let opening = opening::dial(stream, encrypted, self.encryption, torrent.info_hash());
+        let opened = self.open(opening, began, &handshaking).await?;
+        drop(dialling);
+        let torrent = Arc::clone(torrent);
+        let mut connection = Connection::dialled(opened, addr.ip(), began, handshaking, torrent, self)?;
+        self.metrics.peers.inc();
+        let closed = connection.run().await;
+        self.metrics.peers.dec();
+        *greeted = connection.is_greeted();
+        Ok(closed)
+    }
+
+    /// From the address that peers know us by, if we listen on one only.
+    async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let local = self.local_ip.filter(|ip| ip.is_ipv4() == addr.is_ipv4());
+        socket.bind(SocketAddr::new(local.unwrap_or_else(|| unspecified(addr)), 0))?;
+        socket.connect(addr).await
+    }
+
+    /// Opens a connection within the time that a handshake may take; what is left of it is the session's.
+    async fn open(
+        &self,
+        opening: impl Future<Output = Result<Opened, OpeningError>>,
+        began: Instant,
+        handshaking: &Handshaking,
+    ) -> Result<Opened, Closed> {
+        let end = began + self.session.handshake_timeout;
+        tokio::select! {
+            () = self.shutdown.cancelled() => Err(Closed::Shutdown),
+            () = handshaking.displaced() => Err(Closed::Displaced),
+            // Boxed, lest every connection hold the room of this for all its life.
+            opened = timeout_at(end.into(), Box::pin(opening)) => match opened {
+                Ok(opened) => Ok(opened?),
+                Err(_) => Err(Closed::OpeningTimedOut),
+            },
+        }
+    }
+
+    pub(super) fn is_held_off(&self, ip: IpAddr) -> bool {
+        self.hold_off.lock().unwrap_or_else(PoisonError::into_inner).holds(ip, Instant::now())
+    }
+
+    fn conclude(&self, addr: SocketAddr, closed: &Closed) {
+        self.metrics.count_closed(closed.word());
+        if closed.is_violation() {
+            self.count_violation(addr, closed);
+            return;
+        }
+        debug!(peer = %addr, reason = %closed, "closed");
+        if let Closed::Store(_, torrent) = closed {
+            self.ingest.doubt(torrent, Doubt::Unreadable);
+        }
+    }
+
+    fn count_violation(&self, addr: SocketAddr, closed: &Closed) {
+        let verdict =
+            self.hold_off.lock().unwrap_or_else(PoisonError::into_inner).count(addr.ip(), Instant::now());
+        match verdict {
+            Verdict::First => info!(peer = %addr, reason = %closed, "closed: the peer broke the protocol"),
+            Verdict::Again => {
+                debug!(peer = %addr, reason = %closed, "closed: the peer broke the protocol again")
+            }
+            Verdict::HeldOff(violations) => info!(
+                peer = %addr, reason = %closed, violations,
+                "closed: the peers at this address broke the protocol too often; nothing is accepted from it for a while"
+            ),
+        }
+    }
+}
+
+/// Whether a dialled peer that we wouldn't know more of may be one that wants it the other way, encrypted or in the
+/// clear: such peers just close.
+fn is_silence(closed: &Closed) -> bool {
+    match closed {
+        Closed::Io(_) | Closed::OpeningTimedOut | Closed::Finished => true,
+        Closed::Opening(error) => !matches!(error, OpeningError::UnknownTorrent),
+        Closed::Protocol(error) => matches!(error, SessionError::Eof | SessionError::HandshakeTimedOut),
+        _ => false,
+    }
+}
+
+fn unspecified(addr: SocketAddr) -> IpAddr {
+    if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
