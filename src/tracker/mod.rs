@@ -46,6 +46,13 @@ pub(crate) struct Answer {
     pub(crate) numwant: usize,
 }
 
+/// A host that has announced that it downloads, at the address where it says that it can be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Downloader {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) addr: SocketAddr,
+}
+
 impl Tracker {
     fn swarms(&self) -> MutexGuard<'_, Swarms> {
         self.swarms.lock().unwrap_or_else(PoisonError::into_inner)
