@@ -21,9 +21,9 @@ const MAX_ROUNDS: u32 = 1024;
 /// The pieces that the peer at `addr` may ask for while choked: `count` of them or as many as there are, at most
 /// [`MAX_ALLOWED_FAST`]; always the same for the same peer and torrent, so that to connect again wins nothing.
 ///
-/// It is BEP 6's algorithm but for one thing: that hashes an address's /24, "to make it harder for one person to
-/// get several sets", and this hashes the whole address (16 bytes of it for IPv6). Here a /24 is a rack, and it is
-/// better that each of its hosts begins with another piece and they trade.
+/// It is BEP 6's algorithm but for one thing: that hashes an address's /24, so that several addresses in it win
+/// nothing, and this hashes the whole address (16 bytes of it for IPv6). Here a /24 is a rack, and it is better that
+/// each of its hosts begins with another piece and they trade.
 #[must_use]
 pub fn allowed_fast_set(
     addr: IpAddr,

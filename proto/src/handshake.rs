@@ -43,7 +43,7 @@ impl Extensions {
 
     /// BEP 6: "the third least significant bit of the last reserved byte".
     const FAST_BIT: u64 = 0x04;
-    /// BEP 10: "the 20th bit from the right".
+    /// BEP 10: "bit 20 from the right (counting starts at 0)".
     const EXTENDED_BIT: u64 = 0x10_0000;
 
     /// The reserved bytes of a handshake that announces these and nothing else.

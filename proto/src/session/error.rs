@@ -55,10 +55,11 @@ pub enum SessionError {
 
 impl SessionError {
     /// Whether the peer broke the protocol, which may be counted against its address. Not where it was slow,
-    /// left, or turned out to be ourselves.
+    /// left, or turned out to be ourselves; nor where it spoke another protocol from the first byte on, which is
+    /// how stock clients try encryption.
     #[must_use]
     pub const fn is_violation(&self) -> bool {
-        matches!(self, Self::Protocol | Self::WrongTorrent { .. } | Self::Message { .. })
+        matches!(self, Self::WrongTorrent { .. } | Self::Message { .. })
     }
 }
 
@@ -80,7 +81,7 @@ pub enum Violation {
         /// How many pieces there are.
         pieces: u32,
     },
-    /// BEP 6: `have all` and `have none` go first or not at all.
+    /// BEP 6: `have none` goes first or not at all.
     #[error("the peer had already said which pieces it has")]
     HaveOutOfTurn,
     /// A request names no block of this torrent, and can't be rejected for lack of BEP 6.

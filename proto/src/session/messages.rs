@@ -80,18 +80,16 @@ impl Session {
                 Ok(worth)
             }
             Message::Bitfield(bits) => {
-                let worth = self.take_bitfield(geometry, bits)?;
+                let worth = self.add_pieces(Bitfield::from_wire(bits, geometry.piece_count())?);
                 self.told_pieces(geometry);
                 Ok(worth)
             }
-            Message::HaveAll | Message::HaveNone if self.knows_pieces => Err(Violation::HaveOutOfTurn),
             Message::HaveAll => {
-                let pieces = geometry.piece_count();
-                self.peer_have = Some(Bitfield::full(pieces));
-                self.events.complete();
+                let worth = self.add_pieces(Bitfield::full(geometry.piece_count()));
                 self.told_pieces(geometry);
-                Ok(Worth::Something)
+                Ok(worth)
             }
+            Message::HaveNone if self.knows_pieces => Err(Violation::HaveOutOfTurn),
             Message::HaveNone => {
                 self.told_pieces(geometry);
                 Ok(Worth::Something)
@@ -117,12 +115,11 @@ impl Session {
         Worth::Something
     }
 
-    /// BEP 3 has the bitfield only as the first message; aria2 sends one in mid-stream in place of many
-    /// haves. It is added to what is known, because pieces are got and not lost.
-    fn take_bitfield(&mut self, geometry: &Geometry, bits: &[u8]) -> Result<Worth, Violation> {
-        let theirs = Bitfield::from_wire(bits, geometry.piece_count())?;
+    /// BEP 3 has the bitfield only as the first message, and BEP 6 the have-all; aria2 sends them in mid-stream in
+    /// place of many haves. They are added to what is known, because pieces are got and not lost.
+    fn add_pieces(&mut self, theirs: Bitfield) -> Worth {
         if theirs.count() == 0 {
-            return Ok(Worth::Nothing);
+            return Worth::Nothing;
         }
         let had = self.peer_have();
         let have = match &mut self.peer_have {
@@ -133,12 +130,12 @@ impl Session {
             none => none.insert(theirs),
         };
         if have.count() == had {
-            return Ok(Worth::Nothing);
+            return Worth::Nothing;
         }
         if have.is_full() {
             self.events.complete();
         }
-        Ok(Worth::Something)
+        Worth::Something
     }
 
     /// The peer has said something of its pieces. Extended messages may come before that (transmission), and one

@@ -139,7 +139,7 @@ impl Session {
         Worth::Nothing
     }
 
-    /// BEP 6: "when a peer chokes … it MUST reject all requests" that it won't answer.
+    /// BEP 6: "A choke no longer implicitly rejects all pending requests", so each is rejected that won't be answered.
     pub(super) fn choke(&mut self) {
         Message::Choke.encode(&mut self.control);
         for block in self.requests.choke() {
