@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use notify::EventHandler as _;
 
 use super::*;
+use crate::watcher::inbox::News;
+use crate::watcher::settle::Heard;
 use crate::watcher::watches::Watches;
 
 #[test]
