@@ -8,8 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, PeerLimits, Sha1Kernel,
-    UploadSlots,
+    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, PeerLimits, Sha1Kernel, UploadSlots, IgnoreGlob, WatchMode,
 };
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
@@ -83,6 +82,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    watching: WatchingArgs,
 
     #[command(flatten)]
     hashing: HashingArgs,
@@ -185,6 +187,37 @@ impl From<LimitArgs> for PeerLimits {
             violations: args.max_violations,
         }
     }
+/// What `serve` takes to know which files there are, and which are finished.
+#[derive(Debug, Args)]
+struct WatchingArgs {
+    /// How to notice changes: by inotify, by reading all directories every 10 seconds (poll), or by inotify and, where
+    /// that doesn't tell of all (NFS, CIFS, FUSE), both (auto)
+    #[arg(long, value_name = "HOW", default_value_t)]
+    watch: WatchMode,
+
+    /// Look at all files again every so many seconds, for changes that no event told of; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
+    rescan: u64,
+
+    /// Leave out files and directories of this name or, with a "/" in it, path: *.iso, sub/dir; repeat for more
+    #[arg(long, value_name = "GLOB")]
+    ignore: Vec<IgnoreGlob>,
+
+    /// Offer *.part, *.tmp, *.aria2, *.crdownload and *~ too, which are left out otherwise
+    #[arg(long)]
+    no_default_ignores: bool,
+
+    /// Offer a file only when nothing changed it for so many seconds, be it closed or still open; one that is renamed
+    /// into place is offered at once. 0: when it is closed
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
+    settle: u64,
+
+    /// Serve a file that was replaced or deleted for so many more seconds to those who are downloading it
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
+    grace: u64,
 }
 
 /// The flags of `torrent`.
@@ -252,7 +285,15 @@ impl HashingArgs {
 impl From<ServeArgs> for Config {
     fn from(args: ServeArgs) -> Self {
         let mut config = Self::new(args.directories);
+        config.watch.mode = args.watching.watch;
+        config.watch.rescan = Duration::from_secs(args.watching.rescan);
+        config.watch.settle = Duration::from_secs(args.watching.settle);
+        if args.watching.no_default_ignores {
+            config.watch.ignore.clear();
+        }
+        config.watch.ignore.extend(args.watching.ignore);
         config.torrents.private = !args.public;
+        config.torrents.grace = Duration::from_secs(args.watching.grace);
         config.hashing = args.hashing.config();
         config.http.listen = args.http;
         config.http.announce_url = args.announce_url;
@@ -305,6 +346,12 @@ mod tests {
             &["distributor", "serve", "--encryption", "rot13", "."],
             &["distributor", "serve", "--max-peers", "0", "."],
             &["distributor", "serve", "--max-requests", "65537", "."],
+            &["distributor", "serve", "--watch", "closely", "."],
+            &["distributor", "serve", "--rescan", "-1", "."],
+            &["distributor", "serve", "--settle", "86401", "."],
+            &["distributor", "serve", "--grace", "soon", "."],
+            &["distributor", "serve", "--ignore", "a[", "."],
+            &["distributor", "serve", "--ignore", "", "."],
             &["distributor", "torrent", "--sha1", "md5", "file"],
             &["distributor", "torrent"],
             &["distributor", "sevre", "."],

@@ -1,12 +1,16 @@
 //! Settings as the program uses them, one group a room: already parsed, with their defaults. Where they come from
 //! (flags, an embedding program) is not known here.
 
+mod watch;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 
 /// Where HTTP listens when no port is named.
 pub const DEFAULT_HTTP_PORT: u16 = 6969;
@@ -27,7 +31,9 @@ pub const DEFAULT_PEERS_PORT: u16 = 6881;
 pub struct Config {
     /// The directories whose files are offered, with everything below them.
     pub directories: Vec<PathBuf>,
-    /// What torrents say.
+    /// How the directories are watched.
+    pub watch: WatchConfig,
+    /// What torrents say, and how long they outlive their files.
     pub torrents: TorrentsConfig,
     /// How files are hashed.
     pub hashing: HashingConfig,
@@ -42,6 +48,7 @@ impl Config {
     pub fn new<P: Into<PathBuf>>(directories: impl IntoIterator<Item = P>) -> Self {
         Self {
             directories: directories.into_iter().map(Into::into).collect(),
+            watch: WatchConfig::default(),
             torrents: TorrentsConfig::default(),
             hashing: HashingConfig::default(),
             http: HttpConfig::default(),
@@ -50,18 +57,20 @@ impl Config {
     }
 }
 
-/// Settings of what torrents say.
+/// Settings of torrents.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TorrentsConfig {
     /// Whether they carry the `private` flag (BEP 27), which is part of the info hash. It keeps clients from telling
     /// the public DHT of internal files, and from meeting behind the tracker's back; true by default.
     pub private: bool,
+    /// How long a file that was replaced or deleted is served on to those who were downloading it; 600 s by default.
+    pub grace: Duration,
 }
 
 impl Default for TorrentsConfig {
     fn default() -> Self {
-        Self { private: true }
+        Self { private: true, grace: Duration::from_secs(600) }
     }
 }
 

@@ -32,7 +32,7 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` >
-//! (`accept`, `config`, `metrics`, `store`, `watcher`) > `files` > `distributor-proto`. Rooms on one floor don't know each
+//! (`accept`, `metrics`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on one floor don't know each
 //! other; `server` joins them. A test holds this.
 //!
 //! # What is promised
@@ -60,9 +60,7 @@ mod tracker;
 mod watcher;
 
 pub use config::{
-    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
-    Encryption, EncryptionError, HashingConfig, HttpConfig, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
-    Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError,
+    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Encryption, EncryptionError, HashingConfig, HttpConfig, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError, IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{

@@ -14,9 +14,9 @@ const LAYERS: [&[&str]; 10] = [
     &["ingest"],
     &["catalog", "hasher"],
     &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],
-    &["accept", "config", "metrics", "store", "state", "watcher"],
-    // What a file is: any room may need to say it.
-    &["files"],
+    &["accept", "metrics", "store", "state", "watcher"],
+    // What a file is, and what was set: any room may need to say it.
+    &["config", "files"],
     &["distributor_proto"],
 ];
 
