@@ -132,7 +132,7 @@ impl Server {
         let hasher = Hasher::start(&config.hashing, Arc::clone(&roots))?;
         let hashing = hasher.0.progress();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), sender)?;
+        let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), &config.watch, sender)?;
         Ok(Self {
             config,
             roots,

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::WatchEvent;
 use super::outlet::Stopped;
-use super::resolve::{Resolved, is_hidden, resolve};
+use super::resolve::{Resolved, resolve};
 use super::settle::{Heard, Report, Settling};
 use super::survey::Survey;
 use super::tree::{Directory, Entry, Kind, KnownFile, Link};
@@ -143,9 +143,13 @@ impl Survey {
         let nothing = There { what: What::Nothing, link: None };
         let (Some(parent), Some(name)) = (at.path.parent(), at.path.file_name()) else { return nothing };
         let tree = self.tree(at.root);
-        let Some(directory) = tree.directory(parent).filter(|_| !is_hidden(name)) else { return nothing };
+        let Some(directory) = tree.directory(parent) else { return nothing };
         let root = self.roots.get(at.root).path();
         let real = directory.real.join(name);
+        // By a link to a directory above, it may have two paths.
+        if self.left_out.leaves_out(&at.path) || self.left_out.leaves_out(&real) {
+            return nothing;
+        }
         let metadata = match std::fs::symlink_metadata(root.join(&real)) {
             Ok(metadata) => metadata,
             Err(error) => {
@@ -158,7 +162,7 @@ impl Survey {
         if !metadata.is_symlink() {
             return There { what: What::of(real, &metadata), link: None };
         }
-        let Resolved { through, end } = resolve(root, &real);
+        let Resolved { through, end } = resolve(root, &real, &self.left_out);
         let what = match end {
             Some((target, metadata)) if !metadata.is_dir() || tree.admits_link(parent, &target) => {
                 What::of(target, &metadata)
@@ -185,7 +189,8 @@ impl Survey {
         }
         let absolute = self.roots.get(at.root).path().join(&target);
         let Some(file) = self.trees[at.root.index()].2.file_mut(&at.path) else { return Ok(()) };
-        let mut report = file.settling.hear(heard, binding, binding.age(SystemTime::now()), Instant::now());
+        let age = binding.age(SystemTime::now());
+        let mut report = file.settling.hear(heard, binding, age, Instant::now(), self.rules);
         if report == Some(Report::Settled) && is_forbidden(&absolute) {
             tracing::warn!("{absolute:?} can't be read and is left out");
             file.settling.hide();
@@ -229,7 +234,7 @@ impl Survey {
         match entry.kind {
             Kind::Nothing => Ok(()),
             Kind::Directory(directory) => {
-                self.unwatched.remove(&at);
+                self.polled.remove(&at);
                 self.release(&self.roots.get(at.root).path().join(directory.real));
                 Ok(())
             }

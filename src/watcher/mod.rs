@@ -4,11 +4,14 @@
 
 mod inbox;
 mod look;
+mod mounts;
+mod names;
 mod outlet;
 mod resolve;
 mod rounds;
 mod settle;
 mod survey;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -22,10 +25,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::inbox::{Bell, inbox};
+use self::names::LeftOut;
 use self::outlet::{Outlet, Stopped};
 use self::rounds::Rounds;
-use self::survey::Survey;
+use self::settle::Rules;
+use self::survey::{Plan, Survey};
 use self::watches::Watches;
+use crate::config::{WatchConfig, WatchMode};
 use crate::files::{FilePath, Roots, SettledFile};
 
 /// Checks that wait for the thread; who asks beyond that waits to be let in.
@@ -50,12 +56,15 @@ pub enum WatchError {
     /// The user has too many inotify instances, or the process too many open files.
     #[error(
         "can't watch for files, this user has too many inotify instances or the process too many open files; raise \
-         the limit: sysctl fs.inotify.max_user_instances=1024, or ulimit -n"
+         the limit: sysctl fs.inotify.max_user_instances=1024, or ulimit -n; or use --watch poll"
     )]
     Instances(#[source] io::Error),
     /// Any other reason that the system gave.
-    #[error("can't watch for files: {0}; the system must be a Linux with inotify")]
+    #[error("can't watch for files: {0}; the system must be a Linux with inotify, or use --watch poll")]
     Inotify(#[source] notify::Error),
+    /// Patterns of what is to be left out that are too much together.
+    #[error("can't leave out files by so many patterns: {0}; ignore fewer, or simpler ones")]
+    Patterns(#[from] globset::Error),
     /// The thread could not be made.
     #[error("can't watch for files, the system has no thread for it: {0}; raise the limit on processes")]
     Thread(#[source] io::Error),
@@ -124,16 +133,27 @@ impl Drop for Watcher {
 /// Begins to watch. When the thread ends, for whatever reason, `events` closes.
 pub(crate) fn start(
     roots: Arc<Roots>,
+    config: &WatchConfig,
     events: mpsc::Sender<WatchEvent>,
 ) -> Result<(WatcherHandle, Watcher), WatchError> {
     let bell = Arc::new(Bell::default());
-    let (handler, news) = inbox(Arc::clone(&bell));
-    let watches = Watches::new(handler)?;
+    let (watches, news) = match config.mode {
+        WatchMode::Auto | WatchMode::Inotify => {
+            let (handler, news) = inbox(Arc::clone(&bell));
+            (Watches::new(handler)?, Some(news))
+        }
+        WatchMode::Poll => (Watches::none(), None),
+    };
+    let plan = Plan {
+        ask_mounts: config.mode == WatchMode::Auto,
+        left_out: LeftOut::new(&config.ignore)?,
+        rules: Rules::new(config.settle),
+    };
     let stop = CancellationToken::new();
     let out = Outlet::new(events, stop.clone()).map_err(WatchError::Thread)?;
     let (checks, requests) = mpsc::channel(CHECK_QUEUE);
-    let mut rounds =
-        Rounds { survey: Survey::new(roots, watches, out), news, requests, bell: Arc::clone(&bell) };
+    let survey = Survey::new(roots, watches, plan, out);
+    let mut rounds = Rounds::new(survey, news, requests, Arc::clone(&bell), config.rescan);
     let thread = std::thread::Builder::new()
         .name("watcher".into())
         .spawn(move || {

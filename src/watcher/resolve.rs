@@ -2,20 +2,16 @@
 //! so that a change anywhere along the way can be told to concern it. Lists no directory and remembers nothing.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::Metadata;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+
+use super::names::LeftOut;
 
 /// The kernel's own limit (ELOOP).
 const MAX_STEPS: usize = 40;
 /// Names on the way to one target, those that come out of links included.
 const MAX_COMPONENTS: usize = 4096;
-
-/// Names that begin with a dot are not offered, nor is anything below them or through them.
-pub(super) fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().first() == Some(&b'.')
-}
 
 /// Where a link leads.
 #[derive(Debug)]
@@ -23,18 +19,23 @@ pub(super) struct Resolved {
     /// Every path in the root that was looked at on the way, relative to it; the link itself is not among them.
     pub(super) through: Vec<PathBuf>,
     /// The end of the way, relative to the root, with no links in it: nothing, if there is none, or it is outside,
-    /// or the way goes through a hidden name.
+    /// or the way goes through a name that is left out.
     pub(super) end: Option<(PathBuf, Metadata)>,
 }
 
 /// Follows the link at `link`, a path below `root` that has no other links in it. `root` is canonical.
-pub(super) fn resolve(root: &Path, link: &Path) -> Resolved {
+pub(super) fn resolve(root: &Path, link: &Path, left_out: &LeftOut) -> Resolved {
     let mut through = Vec::new();
-    let end = walk(root, link, &mut through);
+    let end = walk(root, link, left_out, &mut through);
     Resolved { through, end }
 }
 
-fn walk(root: &Path, link: &Path, through: &mut Vec<PathBuf>) -> Option<(PathBuf, Metadata)> {
+fn walk(
+    root: &Path,
+    link: &Path,
+    left_out: &LeftOut,
+    through: &mut Vec<PathBuf>,
+) -> Option<(PathBuf, Metadata)> {
     // What `at` names has been resolved; `ahead` is still to come.
     let mut at = root.join(link.parent()?);
     let mut metadata = None;
@@ -52,7 +53,7 @@ fn walk(root: &Path, link: &Path, through: &mut Vec<PathBuf>) -> Option<(PathBuf
             && inside != link
         {
             through.push(inside.to_owned());
-            if is_hidden(&name) {
+            if left_out.leaves_out(inside) {
                 return None;
             }
         }
@@ -114,11 +115,15 @@ mod tests {
         Place { _dir: dir, root }
     }
 
+    fn left_out() -> LeftOut {
+        LeftOut::new(&["*.part".parse().expect("a pattern")]).expect("a set")
+    }
+
     fn end(place: &Place, target: impl AsRef<Path>) -> Option<PathBuf> {
         let link = place.root.join("a/link");
         let _ = fs::remove_file(&link);
         symlink(target, &link).expect("linked");
-        resolve(&place.root, Path::new("a/link")).end.map(|(end, _)| end)
+        resolve(&place.root, Path::new("a/link"), &left_out()).end.map(|(end, _)| end)
     }
 
     #[test]
@@ -149,11 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn refuses_ways_through_hidden_names() {
+    fn refuses_ways_through_names_that_are_left_out() {
         let place = place();
-        fs::create_dir(place.root.join("a/.hidden")).expect("made");
-        symlink("../b/file", place.root.join("a/.hidden/hop")).expect("linked");
-        assert_eq!(end(&place, ".hidden/hop"), None);
+        for name in [".hidden", "d.part"] {
+            fs::create_dir(place.root.join("a").join(name)).expect("made");
+            symlink("../b/file", place.root.join("a").join(name).join("hop")).expect("linked");
+            assert_eq!(end(&place, Path::new(name).join("hop")), None);
+        }
     }
 
     #[test]
@@ -161,7 +168,7 @@ mod tests {
         let place = place();
         symlink("b", place.root.join("a/hop")).expect("linked");
         symlink("hop/none", place.root.join("a/link")).expect("linked");
-        let resolved = resolve(&place.root, Path::new("a/link"));
+        let resolved = resolve(&place.root, Path::new("a/link"), &left_out());
         let through: Vec<PathBuf> = ["a/hop", "a/b", "a/b/none"].iter().map(PathBuf::from).collect();
         assert_eq!(resolved.through, through);
         assert!(resolved.end.is_none());

@@ -5,26 +5,53 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::inbox::{Bell, News};
 use super::outlet::Stopped;
 use super::settle::Heard;
 use super::survey::Survey;
+use super::sweep::Sweep;
 use super::{Check, WatchEvent};
 
 /// How long inotify may take to tell of what it was made to. More is the way of a machine that is stuck.
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often to see whether the watched directories themselves are still there.
 const ROOT_CHECK: Duration = Duration::from_secs(5);
-/// How often to read the directories that can't be watched.
-const POLL: Duration = Duration::from_secs(30);
+/// How often to read the directories that no event, or not every event, is told of.
+pub(super) const POLL: Duration = Duration::from_secs(10);
+/// While directories are read again, they get a turn at least so often, whatever else there is to do.
+const SWEEP_TURN: Duration = Duration::from_millis(5);
+/// Reading directories again takes no more than a tenth of the time: it is followed by a pause of so many times as
+/// long as it took.
+const REST: u32 = 9;
+
+/// How long to wait before directories are read again that took so long to read.
+fn pause(period: Duration, took: Duration) -> Duration {
+    period.max(took.saturating_mul(REST))
+}
 
 /// The thread's life.
 pub(super) struct Rounds {
-    pub(super) survey: Survey,
-    pub(super) news: mpsc::Receiver<News>,
-    pub(super) requests: mpsc::Receiver<Check>,
-    pub(super) bell: Arc<Bell>,
+    survey: Survey,
+    /// None if nothing tells of anything.
+    news: Option<mpsc::Receiver<News>>,
+    requests: mpsc::Receiver<Check>,
+    bell: Arc<Bell>,
+    sweeping: Option<Sweeping>,
+    sweep_turn: Instant,
+    root_check: Instant,
+    poll: Instant,
+    /// None if never.
+    rescan: Option<Instant>,
+    rescan_period: Duration,
+}
+
+/// Directories are being read again, whatever is told of them.
+struct Sweeping {
+    sweep: Sweep,
+    all: bool,
+    began: Instant,
 }
 
 enum Call {
@@ -36,51 +63,126 @@ enum Call {
 }
 
 impl Rounds {
+    /// Looks at everything again after each `rescan` period, or never if that is zero.
+    pub(super) fn new(
+        survey: Survey,
+        news: Option<mpsc::Receiver<News>>,
+        requests: mpsc::Receiver<Check>,
+        bell: Arc<Bell>,
+        rescan: Duration,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            survey,
+            news,
+            requests,
+            bell,
+            sweeping: None,
+            sweep_turn: now,
+            root_check: now + ROOT_CHECK,
+            poll: now + POLL,
+            rescan: (!rescan.is_zero()).then(|| now + rescan),
+            rescan_period: rescan,
+        }
+    }
+
     pub(super) fn walk(&mut self) -> Result<std::convert::Infallible, Stopped> {
+        let began = Instant::now();
         self.survey.scan_all(Heard::Looked)?;
         self.survey.out().send(WatchEvent::Scanned)?;
-        let mut root_check = Instant::now() + ROOT_CHECK;
-        let mut poll = Instant::now() + POLL;
+        self.all_read(began);
         loop {
-            let next = self.survey.next_due().map_or(root_check, |due| due.min(root_check).min(poll));
-            match self.next_call(next)? {
-                Call::News(news) => self.survey.hear(&news)?,
-                Call::Check(Check { at, done }) => {
-                    self.hear_until_now()?;
-                    if self.bell.take_lost() {
-                        self.catch_up()?;
-                    }
-                    self.survey.check(&at)?;
-                    // Whoever asked may have stopped waiting.
-                    let _ = done.send(());
+            self.turn()?;
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Stopped> {
+        let call = if self.sweeping.is_some() { self.call_at_hand() } else { self.next_call()? };
+        let idle = matches!(call, Call::Look);
+        match call {
+            Call::News(news) => self.survey.hear(&news)?,
+            Call::Check(Check { at, done }) => {
+                self.hear_until_now()?;
+                if self.bell.take_lost() {
+                    self.catch_up()?;
                 }
-                Call::Look => {}
-                Call::Stop => return Err(Stopped),
+                self.survey.check(&at)?;
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
             }
-            if self.bell.take_lost() {
-                self.catch_up()?;
+            Call::Look => {}
+            Call::Stop => return Err(Stopped),
+        }
+        if self.bell.take_lost() {
+            self.catch_up()?;
+        }
+        for at in self.bell.take_unsettled() {
+            self.survey.unsettle(&at)?;
+        }
+        let now = Instant::now();
+        self.survey.look_at_due(now)?;
+        if now >= self.root_check {
+            self.survey.check_roots()?;
+            self.root_check = now + ROOT_CHECK;
+        }
+        match self.sweeping.take() {
+            Some(sweeping) if idle || now >= self.sweep_turn => self.sweep_on(sweeping),
+            None => {
+                self.sweeping = self.sweep_due(now);
+                Ok(())
             }
-            for at in self.bell.take_unsettled() {
-                self.survey.unsettle(&at)?;
-            }
-            let now = Instant::now();
-            self.survey.look_at_due(now)?;
-            if now >= root_check {
-                self.survey.check_roots()?;
-                root_check = now + ROOT_CHECK;
-            }
-            if now >= poll {
-                self.survey.poll_unwatched()?;
-                poll = now + POLL;
+            waiting => {
+                self.sweeping = waiting;
+                Ok(())
             }
         }
+    }
+
+    /// What is to be read again by now.
+    fn sweep_due(&mut self, now: Instant) -> Option<Sweeping> {
+        let all = self.rescan.is_some_and(|rescan| now >= rescan);
+        let sweep = if all {
+            tracing::debug!("looking at all files again");
+            Sweep::through_all(&mut self.survey)
+        } else if now >= self.poll && !self.survey.polled.is_empty() {
+            Sweep::through_polled(&mut self.survey)
+        } else {
+            return None;
+        };
+        Some(Sweeping { sweep, all, began: now })
+    }
+
+    fn sweep_on(&mut self, mut sweeping: Sweeping) -> Result<(), Stopped> {
+        if self.survey.go_on(&mut sweeping.sweep)? {
+            self.sweeping = Some(sweeping);
+        } else if sweeping.all {
+            tracing::debug!("looked at all files again");
+            self.all_read(sweeping.began);
+        } else {
+            self.polled_read(sweeping.began);
+        }
+        self.sweep_turn = Instant::now() + SWEEP_TURN;
+        Ok(())
+    }
+
+    fn all_read(&mut self, began: Instant) {
+        self.rescan = self.rescan.map(|_| Instant::now() + pause(self.rescan_period, began.elapsed()));
+        self.polled_read(began);
+    }
+
+    fn polled_read(&mut self, began: Instant) {
+        self.poll = Instant::now() + pause(POLL, began.elapsed());
     }
 
     /// Events were lost. Those that were not come first, since they know more than a scan can find out.
     fn catch_up(&mut self) -> Result<(), Stopped> {
         tracing::warn!("file events came too fast; reading all directories again");
         self.hear_all()?;
-        self.survey.scan_all(Heard::Lost)
+        self.sweeping = None;
+        let began = Instant::now();
+        self.survey.scan_all(Heard::Lost)?;
+        self.all_read(began);
+        Ok(())
     }
 
     /// All that happened on the disk until now, even if inotify has yet to tell.
@@ -88,7 +190,7 @@ impl Rounds {
         let Some(mark) = self.survey.mark() else { return self.hear_all() };
         let end = tokio::time::Instant::now() + MARK_PATIENCE;
         while !self.bell.is_lost() {
-            let Self { survey, news, .. } = self;
+            let Self { survey, news: Some(news), .. } = self else { break };
             match survey.out().wait(async { tokio::time::timeout_at(end, news.recv()).await })? {
                 Ok(Some(news)) if news.path == mark => return Ok(()),
                 Ok(Some(news)) => self.survey.hear(&news)?,
@@ -101,23 +203,47 @@ impl Rounds {
 
     /// All that has come so far.
     fn hear_all(&mut self) -> Result<(), Stopped> {
-        for _ in 0..self.news.len() {
-            if let Ok(news) = self.news.try_recv() {
+        let Some(news) = &mut self.news else { return Ok(()) };
+        for _ in 0..news.len() {
+            if let Ok(news) = news.try_recv() {
                 self.survey.hear(&news)?;
             }
         }
         Ok(())
     }
 
-    fn next_call(&mut self, next: Instant) -> Result<Call, Stopped> {
-        let Self { survey, news, requests, bell } = self;
+    /// The next one, which is waited for until a time comes.
+    fn next_call(&mut self) -> Result<Call, Stopped> {
+        let times = [self.survey.next_due(), self.rescan].into_iter().flatten();
+        let next = times.fold(self.root_check.min(self.poll), Instant::min);
+        let Self { survey, news, requests, bell, .. } = self;
+        let news = async {
+            match news {
+                Some(news) => news.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         survey.out().wait(async {
             tokio::select! {
-                news = news.recv() => news.map_or(Call::Stop, Call::News),
+                news = news => news.map_or(Call::Stop, Call::News),
                 request = requests.recv() => request.map_or(Call::Stop, Call::Check),
                 () = bell.rung() => Call::Look,
                 () = tokio::time::sleep_until(next.into()) => Call::Look,
             }
         })
+    }
+
+    /// One that need not be waited for, if there is one.
+    fn call_at_hand(&mut self) -> Call {
+        match self.requests.try_recv() {
+            Ok(request) => return Call::Check(request),
+            Err(TryRecvError::Disconnected) => return Call::Stop,
+            Err(TryRecvError::Empty) => {}
+        }
+        match self.news.as_mut().map(mpsc::Receiver::try_recv) {
+            Some(Ok(news)) => Call::News(news),
+            Some(Err(TryRecvError::Disconnected)) => Call::Stop,
+            Some(Err(TryRecvError::Empty)) | None => Call::Look,
+        }
     }
 }

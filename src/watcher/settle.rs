@@ -23,6 +23,29 @@ const MAX_PAUSE: Duration = Duration::from_secs(600);
 /// Doublings after which the back-off has long reached its maximum.
 const MAX_ROUNDS: u8 = 11;
 
+/// For how long nothing may change before a file counts as finished, as was set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Zero: a close is enough.
+    settle: Duration,
+}
+
+impl Rules {
+    pub(super) fn new(settle: Duration) -> Self {
+        Self { settle }
+    }
+
+    /// Of a file that was found.
+    fn found(self) -> Duration {
+        SCAN_QUIET.max(self.settle)
+    }
+
+    /// Of a file that was written and isn't closed.
+    fn open(self) -> Duration {
+        if self.settle.is_zero() { MAX_PAUSE } else { self.settle }
+    }
+}
+
 /// Why a file is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -138,6 +161,7 @@ impl Settling {
         seen: &Binding,
         age: Duration,
         now: Instant,
+        rules: Rules,
     ) -> Option<Report> {
         if seen.size() == 0 {
             match (heard, self.phase) {
@@ -176,16 +200,16 @@ impl Settling {
             {
                 None
             }
-            (Heard::Looked | Heard::Lost | Heard::Removed, _) => self.find(seen, age, now),
+            (Heard::Looked | Heard::Lost | Heard::Removed, _) => self.find(seen, age, now, rules),
 
             (Heard::Written, Phase::Writing { .. }) => self.pend(),
             (Heard::Written, _) => {
                 self.count_round(now);
-                self.phase = Phase::Writing { seen: *seen, until: now + MAX_PAUSE };
+                self.phase = Phase::Writing { seen: *seen, until: now + rules.open() };
                 self.pend()
             }
 
-            (Heard::Closed, _) => self.close(seen, now),
+            (Heard::Closed, _) => self.close(seen, age, now, rules),
             // What is renamed into place is complete, however often that happens.
             (Heard::MovedIn, _) => {
                 let rounds = self.rounds;
@@ -199,13 +223,14 @@ impl Settling {
                 if before.same_contents(seen) {
                     None
                 } else if since == Since::Found {
-                    self.find(seen, age, now)
+                    self.find(seen, age, now, rules)
                 } else {
-                    self.close(seen, now)
+                    self.close(seen, age, now, rules)
                 }
             }
-            (Heard::Touched, Phase::Still) if same_bytes => self.close(seen, now),
-            (Heard::Touched, Phase::Still) => self.find(seen, age, now),
+            // To wait for more would withdraw it for that long whenever its rights are changed.
+            (Heard::Touched, Phase::Still) if same_bytes => self.rest(seen, now, Duration::ZERO),
+            (Heard::Touched, Phase::Still) => self.find(seen, age, now, rules),
 
             (Heard::Due, Phase::Waiting { until, .. } | Phase::Writing { until, .. }) if now < until => None,
             (Heard::Due, Phase::Waiting { seen: before, .. } | Phase::Writing { seen: before, .. })
@@ -213,15 +238,16 @@ impl Settling {
             {
                 Some(self.settle(seen, now))
             }
-            (Heard::Due, Phase::Waiting { .. }) => self.find(seen, age, now),
+            (Heard::Due, Phase::Waiting { .. }) => self.find(seen, age, now, rules),
             (Heard::Due, Phase::Writing { .. }) => {
-                self.phase = Phase::Writing { seen: *seen, until: now + MAX_PAUSE };
+                let rest = rules.open().saturating_sub(age).max(DEBOUNCE);
+                self.phase = Phase::Writing { seen: *seen, until: now + rest };
                 None
             }
             (Heard::Due, Phase::Still) => None,
 
             (Heard::Unsettled, Phase::Still) if self.is_shown() => {
-                let quiet = SCAN_QUIET.max(debounce(self.round(now), seen.size()));
+                let quiet = rules.found().max(debounce(self.round(now), seen.size()));
                 self.wait(seen, Since::Found, now, quiet);
                 self.pend()
             }
@@ -259,9 +285,14 @@ impl Settling {
         self.rounds = self.round(now);
     }
 
-    /// Nobody writes to it any more: ready, unless it has been so too often of late.
-    fn close(&mut self, seen: &Binding, now: Instant) -> Option<Report> {
-        let wait = debounce(self.round(now), seen.size());
+    /// Nobody writes to it any more.
+    fn close(&mut self, seen: &Binding, age: Duration, now: Instant, rules: Rules) -> Option<Report> {
+        self.rest(seen, now, rules.settle.saturating_sub(age))
+    }
+
+    /// Ready after so long, or longer if it has been ready too often of late.
+    fn rest(&mut self, seen: &Binding, now: Instant, at_least: Duration) -> Option<Report> {
+        let wait = debounce(self.round(now), seen.size()).max(at_least);
         if wait.is_zero() {
             return Some(self.settle(seen, now));
         }
@@ -270,8 +301,8 @@ impl Settling {
     }
 
     /// Found on the disk with no word of a close: ready if it has been quiet for long enough, else once it has.
-    fn find(&mut self, seen: &Binding, age: Duration, now: Instant) -> Option<Report> {
-        let quiet = SCAN_QUIET.max(debounce(self.round(now), seen.size()));
+    fn find(&mut self, seen: &Binding, age: Duration, now: Instant, rules: Rules) -> Option<Report> {
+        let quiet = rules.found().max(debounce(self.round(now), seen.size()));
         if age >= quiet {
             return Some(self.settle(seen, now));
         }

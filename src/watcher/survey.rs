@@ -1,5 +1,5 @@
 //! Where to look, and when: on news, on request, at a file's time, and everywhere at the start and after events were
-//! lost. Reads directories and has them watched. What is found at a path is judged in `look`.
+//! lost. Has directories watched. How they are read is in `sweep`; what is found at a path is judged in `look`.
 
 use std::collections::BTreeSet;
 use std::fs::ReadDir;
@@ -10,8 +10,12 @@ use std::time::Instant;
 
 use super::inbox::News;
 use super::look::{Found, is_readable};
+use super::mounts::Mounts;
+use super::names::LeftOut;
 use super::outlet::{Outlet, Stopped};
-use super::settle::Heard;
+use super::rounds::POLL;
+use super::settle::{Heard, Rules};
+use super::sweep::Sweep;
 use super::tree::{Directory, Entry, Kind, Tree};
 use super::watches::{Inode, Unwatched, Watches};
 use crate::files::{FilePath, RootId, Roots};
@@ -24,33 +28,48 @@ pub(super) enum RootState {
     Replaced,
 }
 
+/// What was set.
+pub(super) struct Plan {
+    /// Whether to find out which mounts don't tell of all that happens in them, and to poll those.
+    pub(super) ask_mounts: bool,
+    pub(super) left_out: LeftOut,
+    pub(super) rules: Rules,
+}
+
 pub(super) struct Survey {
     pub(super) roots: Arc<Roots>,
     /// In the order of the roots.
     pub(super) trees: Vec<(RootId, RootState, Tree)>,
     pub(super) watches: Watches,
+    /// None where it is not asked for which mounts don't tell of all.
+    mounts: Option<Mounts>,
+    pub(super) left_out: LeftOut,
+    pub(super) rules: Rules,
     pub(super) out: Outlet,
     /// When to look at which file again, each file at most once.
     pub(super) timers: BTreeSet<(Instant, FilePath)>,
-    /// Directories that could be read but not watched.
-    pub(super) unwatched: BTreeSet<FilePath>,
+    /// Directories that no event, or not every event, is told of.
+    pub(super) polled: BTreeSet<FilePath>,
     /// The number of the last scan.
-    pub(super) scan: u32,
+    pub(super) scan: u64,
     /// Said once each: too many directories to watch, too many entries to keep.
     pub(super) said_limit: bool,
     pub(super) said_full: bool,
 }
 
 impl Survey {
-    pub(super) fn new(roots: Arc<Roots>, watches: Watches, out: Outlet) -> Self {
+    pub(super) fn new(roots: Arc<Roots>, watches: Watches, plan: Plan, out: Outlet) -> Self {
         let trees = roots.iter().map(|(id, _)| (id, RootState::InPlace, Tree::default())).collect();
         Self {
             roots,
             trees,
             watches,
+            mounts: plan.ask_mounts.then(Mounts::default),
+            left_out: plan.left_out,
+            rules: plan.rules,
             out,
             timers: BTreeSet::new(),
-            unwatched: BTreeSet::new(),
+            polled: BTreeSet::new(),
             scan: 0,
             said_limit: false,
             said_full: false,
@@ -148,16 +167,6 @@ impl Survey {
         Ok(())
     }
 
-    /// Looks at the directories that nobody tells news of, and tries to watch them again.
-    pub(super) fn poll_unwatched(&mut self) -> Result<(), Stopped> {
-        for at in std::mem::take(&mut self.unwatched) {
-            if self.tree(at.root).directory(&at.path).is_some() {
-                self.scan(at, Heard::Looked)?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn check_roots(&mut self) -> Result<(), Stopped> {
         self.root_ids().into_iter().try_for_each(|id| self.check_root(id))
     }
@@ -194,40 +203,13 @@ impl Survey {
 
     /// Reads a directory and all below it. `heard` is what to think of the files that are met.
     fn scan(&mut self, top: FilePath, heard: Heard) -> Result<(), Stopped> {
-        if top.path.as_os_str().is_empty() && !self.meet_root(top.root)? {
-            return Ok(());
-        }
-        self.scan = self.scan.wrapping_add(1);
-        let scan = self.scan;
-        if let Some(entry) = self.tree_mut(top.root).get_mut(&top.path) {
-            entry.scan = scan;
-        }
-        let mut ahead = vec![top.clone()];
-        while let Some(directory) = ahead.pop() {
-            self.out.check()?;
-            let Some(names) = self.enter(&directory)? else { continue };
-            for name in names {
-                let name = match name {
-                    Ok(entry) => entry.file_name(),
-                    Err(error) => {
-                        tracing::warn!(?directory, %error, "reading the directory stopped half-way");
-                        break;
-                    }
-                };
-                let at = FilePath::new(directory.root, directory.path.join(name));
-                if let Found::Directory { .. } = self.look(&at, heard, None)? {
-                    ahead.push(at);
-                }
-            }
-        }
-        for path in self.tree(top.root).unmet(&top.path, scan) {
-            self.look(&FilePath::new(top.root, path), heard, None)?;
-        }
+        let mut sweep = Sweep::through(self, vec![top], heard);
+        while self.go_on(&mut sweep)? {}
         Ok(())
     }
 
     /// The watched directory itself, which no directory lists.
-    fn meet_root(&mut self, id: RootId) -> Result<bool, Stopped> {
+    pub(super) fn meet_root(&mut self, id: RootId) -> Result<bool, Stopped> {
         let metadata = match std::fs::symlink_metadata(self.roots.get(id).path()) {
             Ok(metadata) if self.trees[id.index()].1 == RootState::InPlace => metadata,
             _ => return Ok(false),
@@ -242,30 +224,40 @@ impl Survey {
     }
 
     /// Watches a directory, and only then reads it: what comes in between is met by one or the other, or both.
-    fn enter(&mut self, at: &FilePath) -> Result<Option<ReadDir>, Stopped> {
+    pub(super) fn enter(&mut self, at: &FilePath) -> Result<Option<ReadDir>, Stopped> {
         let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(None) };
         let inode = directory.inode;
         let path = self.roots.get(at.root).path().join(&directory.real);
-        match self.watches.add(&path, inode) {
+        let is_silent = match self.watches.add(&path, inode) {
             Ok(()) => {
-                self.unwatched.remove(at);
+                let Self { mounts, scan, .. } = self;
+                mounts.as_mut().is_some_and(|mounts| mounts.is_silent(inode.device, &path, *scan))
             }
+            Err(Unwatched::Unwanted) => true,
             Err(Unwatched::Limit) => {
                 if !std::mem::replace(&mut self.said_limit, true) {
                     tracing::error!(
-                        "the system's limit on watched directories is reached at {:?}; changes there and in further \
-                         directories are noticed late; raise the limit: sysctl fs.inotify.max_user_watches=1000000",
-                        path
+                        "the system's limit on watched directories is reached at {:?}; there and in further \
+                         directories changes are noticed within {} s only; raise the limit: sysctl \
+                         fs.inotify.max_user_watches=1000000",
+                        path,
+                        POLL.as_secs()
                     );
                 }
-                self.unwatched.insert(at.clone());
+                true
             }
             Err(Unwatched::Twice(other)) => {
-                if self.unwatched.insert(at.clone()) {
+                if !self.polled.contains(at) {
                     tracing::debug!("{:?} is the same directory as {:?}", path, other);
                 }
+                true
             }
             Err(Unwatched::Failed(error)) => return self.leave_out(at, &path, &error).map(|()| None),
+        };
+        if is_silent {
+            self.polled.insert(at.clone());
+        } else {
+            self.polled.remove(at);
         }
         match std::fs::read_dir(&path) {
             Ok(names) => {
@@ -301,7 +293,7 @@ impl Survey {
         Ok(())
     }
 
-    fn root_ids(&self) -> Vec<RootId> {
+    pub(super) fn root_ids(&self) -> Vec<RootId> {
         self.trees.iter().map(|(id, ..)| *id).collect()
     }
 

@@ -18,8 +18,8 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     /// It is there by a symbolic link, which was followed.
     pub(super) link: Option<Box<Link>>,
-    /// The last scan that met it.
-    pub(super) scan: u32,
+    /// The last scan that there was when it was met.
+    pub(super) scan: u64,
 }
 
 pub(super) enum Kind {
@@ -149,12 +149,16 @@ impl Tree {
         Some(entry)
     }
 
-    /// What is at or below a path and was not met by this scan.
-    pub(super) fn unmet(&self, asked: &Path, scan: u32) -> Vec<PathBuf> {
-        self.from(Bound::Included(asked), asked)
-            .filter(|(_, entry)| entry.scan != scan)
-            .map(|(path, _)| path.clone())
-            .collect()
+    /// The first entry of a directory that comes after `last`, which is another of its entries or itself; and the scan
+    /// that the entry was met in.
+    pub(super) fn child_after(&self, directory: &Path, last: &Path) -> Option<(PathBuf, u64)> {
+        // No name has a NUL in it, so whatever lies below `last` comes before this.
+        let mut past = last.as_os_str().to_owned();
+        if last != directory {
+            past.push("\0");
+        }
+        let (path, entry) = self.from(Bound::Excluded(Path::new(&past)), directory).next()?;
+        Some((path.clone(), entry.scan))
     }
 
     /// The asked-for paths that a change at `real` concerns: it is there itself, or on the way of a link.
@@ -215,5 +219,34 @@ fn remove_one(index: &mut Index, key: &Path, member: &Path) {
         if members.is_empty() {
             index.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_from_child_to_child_past_what_lies_below() {
+        let mut tree = Tree::default();
+        let paths = ["", "a", "a/b", "a/b/c", "a/b-", "a/b-/d", "a/b\u{1}", "a/e", "a-", "b"];
+        for path in paths {
+            let kind =
+                Kind::Directory(Directory { real: path.into(), inode: Inode::for_test(), unreadable: false });
+            tree.insert(path.into(), Entry { kind, link: None, scan: 0 });
+        }
+        let children = |directory: &str| {
+            let mut last = PathBuf::from(directory);
+            let mut all = Vec::new();
+            while let Some((child, _)) = tree.child_after(Path::new(directory), &last) {
+                all.push(child.display().to_string());
+                last = child;
+            }
+            all
+        };
+        assert_eq!(children(""), ["a", "a-", "b"]);
+        assert_eq!(children("a"), ["a/b", "a/b\u{1}", "a/b-", "a/e"]);
+        assert_eq!(children("a/b"), ["a/b/c"]);
+        assert!(children("a-").is_empty());
     }
 }

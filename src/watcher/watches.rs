@@ -13,7 +13,7 @@ use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 /// A directory, wherever it is moved: device and inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
-    device: u64,
+    pub(super) device: u64,
     number: u64,
 }
 
@@ -30,6 +30,8 @@ impl Inode {
 /// Why a directory is not watched.
 #[derive(Debug)]
 pub(super) enum Unwatched {
+    /// Nothing is to be watched.
+    Unwanted,
     /// The kernel's limit on watches is reached.
     Limit,
     /// The same directory is there under another path too, by a bind mount; inotify knows one name of it.
@@ -62,7 +64,8 @@ impl Buoy {
 pub(super) struct Watches {
     /// None where the system has no such files, or lets nobody watch them.
     buoy: Option<Buoy>,
-    notify: RecommendedWatcher,
+    /// None where nothing is to be watched.
+    notify: Option<RecommendedWatcher>,
     by_path: HashMap<PathBuf, Inode>,
     by_inode: HashMap<Inode, PathBuf>,
 }
@@ -72,7 +75,12 @@ impl Watches {
         let mut notify = notify::recommended_watcher(handler)?;
         let buoy =
             Buoy::new().ok().filter(|buoy| notify.watch(&buoy.path, RecursiveMode::NonRecursive).is_ok());
-        Ok(Self { buoy, notify, by_path: HashMap::new(), by_inode: HashMap::new() })
+        Ok(Self { buoy, notify: Some(notify), by_path: HashMap::new(), by_inode: HashMap::new() })
+    }
+
+    /// Has the kernel watch nothing at all.
+    pub(super) fn none() -> Self {
+        Self { buoy: None, notify: None, by_path: HashMap::new(), by_inode: HashMap::new() }
     }
 
     /// Has the kernel tell of the returned path, after all that happened on the disk until now.
@@ -95,7 +103,8 @@ impl Watches {
             }
             self.remove(&other);
         }
-        match self.notify.watch(path, RecursiveMode::NonRecursive) {
+        let Some(notify) = &mut self.notify else { return Err(Unwatched::Unwanted) };
+        match notify.watch(path, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.by_path.insert(path.to_owned(), inode);
                 self.by_inode.insert(inode, path.to_owned());
@@ -113,9 +122,18 @@ impl Watches {
     pub(super) fn remove(&mut self, path: &Path) {
         if let Some(inode) = self.by_path.remove(path) {
             self.by_inode.remove(&inode);
-            // It fails when the directory is gone, and its watch with it.
-            let _ = self.notify.unwatch(path);
+            if let Some(notify) = &mut self.notify {
+                // It fails when the directory is gone, and its watch with it.
+                let _ = notify.unwatch(path);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+impl Inode {
+    pub(super) fn for_test() -> Self {
+        Self { device: 1, number: 1 }
     }
 }
 

@@ -16,21 +16,31 @@ fn written(size: u64, at: i64) -> Binding {
 struct Story {
     file: Settling,
     now: Instant,
+    rules: Rules,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { file: Settling::new(), now: Instant::now() }
+        Self::by(Duration::ZERO)
+    }
+
+    /// With so long to settle.
+    fn by(settle: Duration) -> Self {
+        Self { file: Settling::new(), now: Instant::now(), rules: Rules::new(settle) }
     }
 
     fn settled(binding: &Binding) -> Self {
         let mut story = Self::new();
-        assert_eq!(story.file.hear(Heard::Looked, binding, OLD, story.now), Some(Report::Settled));
+        assert_eq!(story.hear_of_age(Heard::Looked, binding, OLD), Some(Report::Settled));
         story
     }
 
     fn hear(&mut self, heard: Heard, seen: &Binding) -> Option<Report> {
-        self.file.hear(heard, seen, FRESH, self.now)
+        self.hear_of_age(heard, seen, FRESH)
+    }
+
+    fn hear_of_age(&mut self, heard: Heard, seen: &Binding, age: Duration) -> Option<Report> {
+        self.file.hear(heard, seen, age, self.now, self.rules)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -85,7 +95,7 @@ fn a_closed_file_that_has_just_been_offered_settles_after_the_debounce() {
 fn a_found_file_must_be_quiet_for_what_is_left_of_the_time() {
     let mut story = Story::new();
     let age = SCAN_QUIET / 4;
-    assert_eq!(story.file.hear(Heard::Looked, &written(1, 0), age, story.now), Some(Report::Pending));
+    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), age), Some(Report::Pending));
     assert_eq!(story.wait(&written(2, 1)).0, None, "it changed, and nobody said so");
     assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET));
 }
@@ -101,7 +111,7 @@ fn looks_neither_hurry_nor_delay_a_file() {
     story.hear(Heard::Written, &written(2, 1));
     assert!(story.file.is_writing());
     for heard in [Heard::Looked, Heard::Touched, Heard::Unsettled] {
-        assert_eq!(story.file.hear(heard, &written(2, 1), OLD, story.now), None);
+        assert_eq!(story.hear_of_age(heard, &written(2, 1), OLD), None);
         assert!(story.file.is_writing());
     }
 }
@@ -245,4 +255,71 @@ fn a_file_that_is_copied_over_is_never_gone() {
     assert_eq!(story.hear(Heard::Written, &written(0, 1)), Some(Report::Pending));
     assert_eq!(story.hear(Heard::Written, &written(5, 2)), None);
     assert!(story.file.is_writing());
+}
+
+const SETTLE: Duration = Duration::from_secs(30);
+
+#[test]
+fn with_a_time_to_settle_a_closed_file_waits_for_what_is_left_of_it() {
+    let mut story = Story::by(SETTLE);
+    assert_eq!(story.hear(Heard::Written, &written(1, 0)), Some(Report::Pending));
+    let age = SETTLE / 3;
+    assert_eq!(story.hear_of_age(Heard::Closed, &written(1, 0), age), None);
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SETTLE - age));
+    let mut story = Story::by(SETTLE);
+    story.hear(Heard::Written, &written(1, 0));
+    assert_eq!(story.hear_of_age(Heard::Closed, &written(1, 0), SETTLE), Some(Report::Settled));
+}
+
+#[test]
+fn with_a_time_to_settle_a_file_that_is_opened_again_waits_anew() {
+    let mut story = Story::by(SETTLE);
+    for burst in 0..5 {
+        let expected = (burst == 0).then_some(Report::Pending);
+        assert_eq!(story.hear(Heard::Written, &written(1 + burst, burst as i64)), expected);
+        assert_eq!(story.hear(Heard::Closed, &written(1 + burst, burst as i64)), None);
+        story.pass(SETTLE - DEBOUNCE);
+        assert_eq!(story.hear(Heard::Due, &written(1 + burst, burst as i64)), None);
+    }
+    let (report, waited) = story.wait(&written(5, 4));
+    assert_eq!((report, waited), (Some(Report::Settled), DEBOUNCE));
+}
+
+#[test]
+fn with_a_time_to_settle_an_open_file_is_finished_after_that() {
+    let mut story = Story::by(SETTLE);
+    story.hear(Heard::Written, &written(1, 0));
+    story.pass(SETTLE / 2);
+    assert_eq!(story.hear(Heard::Written, &written(2, 1)), None);
+    story.pass(SETTLE / 2);
+    assert_eq!(story.hear_of_age(Heard::Due, &written(2, 1), SETTLE / 2), None);
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SETTLE / 2));
+}
+
+#[test]
+fn with_a_time_to_settle_a_found_file_must_be_as_old() {
+    let mut story = Story::by(SETTLE);
+    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), SCAN_QUIET), Some(Report::Pending));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SETTLE - SCAN_QUIET));
+    let mut story = Story::by(SETTLE);
+    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), SETTLE), Some(Report::Settled));
+    // Less than what a found file is given anyway changes nothing.
+    let mut story = Story::by(DEBOUNCE);
+    story.hear(Heard::Looked, &written(1, 0));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET));
+}
+
+#[test]
+fn with_a_time_to_settle_a_rename_into_place_is_believed_at_once() {
+    let mut story = Story::by(SETTLE);
+    assert_eq!(story.hear(Heard::MovedIn, &written(1, 0)), Some(Report::Settled));
+}
+
+#[test]
+fn with_a_time_to_settle_a_change_of_rights_does_not_withdraw_a_file_for_that_long() {
+    let mut story = Story::by(SETTLE);
+    story.hear(Heard::MovedIn, &written(1, 0));
+    let changed = Binding::for_test(1, 1, 0, 5);
+    assert_eq!(story.hear(Heard::Touched, &changed), Some(Report::Pending));
+    assert_eq!(story.wait(&changed), (Some(Report::Settled), DEBOUNCE));
 }

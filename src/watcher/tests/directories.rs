@@ -136,7 +136,7 @@ fn watches_directories_that_lie_in_each_other() {
     let directories = [temp.path().join("root"), temp.path().join("root/sub")];
     let roots = Arc::new(Roots::open(&directories).expect("directories"));
     let (sender, mut events) = mpsc::channel(16);
-    let (_handle, _watcher) = start(Arc::clone(&roots), sender).expect("inotify");
+    let (_handle, _watcher) = start(Arc::clone(&roots), &WatchConfig::default(), sender).expect("inotify");
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     let mut expect = |mut both: Vec<(&'static str, RootId, &Path)>| {
         while !both.is_empty() {

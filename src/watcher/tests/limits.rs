@@ -87,6 +87,6 @@ fn without_instances() {
     let temp = ground();
     let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
     let (sender, _events) = mpsc::channel(1);
-    let error = start(roots, sender).expect_err("refused").to_string();
+    let error = start(roots, &WatchConfig::default(), sender).expect_err("refused").to_string();
     assert!(error.contains("fs.inotify.max_user_instances"), "{error}");
 }

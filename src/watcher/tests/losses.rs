@@ -47,7 +47,7 @@ impl Deaf {
         };
         let (sender, events) = mpsc::channel(1000);
         let out = Outlet::new(sender, CancellationToken::new()).expect("a runtime");
-        let mut survey = Survey::new(roots, Watches::new(handler).expect("inotify"), out);
+        let mut survey = Survey::new(roots, Watches::new(handler).expect("inotify"), plan(), out);
         survey.scan_all(Heard::Looked).expect("goes on");
         Self { temp, survey, events, news, gate }
     }

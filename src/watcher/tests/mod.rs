@@ -60,10 +60,14 @@ impl Field {
     }
 
     fn unread(temp: TempDir) -> Self {
+        Self::with(temp, &WatchConfig::default())
+    }
+
+    fn with(temp: TempDir, config: &WatchConfig) -> Self {
         let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
         let root = roots.iter().next().expect("one").0;
         let (sender, events) = mpsc::channel(16);
-        let (handle, watcher) = start(Arc::clone(&roots), sender).expect("inotify");
+        let (handle, watcher) = start(Arc::clone(&roots), config, sender).expect("inotify");
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         Self { temp, roots, root, events, handle, _watcher: watcher, runtime }
     }
@@ -196,6 +200,11 @@ impl Field {
         all.retain(|(_, path)| path != OsStr::new("long"));
         all
     }
+}
+
+/// Inotify alone, and nothing set.
+fn plan() -> Plan {
+    Plan { ask_mounts: false, left_out: LeftOut::new(&[]).expect("a set"), rules: Rules::new(Duration::ZERO) }
 }
 
 fn said(event: &WatchEvent) -> Said {

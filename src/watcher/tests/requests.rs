@@ -111,7 +111,7 @@ fn choked() -> (TempDir, WatcherHandle, Watcher, mpsc::Receiver<WatchEvent>) {
     }
     let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
     let (sender, events) = mpsc::channel(1);
-    let (handle, watcher) = start(roots, sender).expect("inotify");
+    let (handle, watcher) = start(roots, &WatchConfig::default(), sender).expect("inotify");
     (temp, handle, watcher, events)
 }
 
