@@ -127,10 +127,42 @@ struct Inner {
     files: BTreeMap<FilePath, Entry>,
     /// The entries whose mtime is known, newest last.
     by_mtime: BTreeSet<(Timestamp, FilePath)>,
-    /// Equal files of equal name in several places share an info hash: any of them can be served.
+    offered: Index,
+    /// No longer offered, but still served to those who have them.
+    leaving: Index,
+}
+
+/// Torrents by info hash. Equal files of equal name in several places share one: any of them can be served.
+#[derive(Debug, Default)]
+struct Index {
     by_info_hash: HashMap<InfoHash, Vec<Arc<Torrent>>>,
     /// The same info hashes by what peers who encrypt ask with.
     by_digest: HashMap<TorrentDigest, InfoHash>,
+}
+
+impl Index {
+    fn add(&mut self, torrent: &Arc<Torrent>) {
+        let info_hash = torrent.info_hash;
+        let same = self.by_info_hash.entry(info_hash).or_default();
+        if same.is_empty() {
+            self.by_digest.insert(TorrentDigest::of(&info_hash), info_hash);
+        }
+        same.push(Arc::clone(torrent));
+    }
+
+    fn remove(&mut self, torrent: &Arc<Torrent>) {
+        let info_hash = &torrent.info_hash;
+        let Some(same) = self.by_info_hash.get_mut(info_hash) else { return };
+        same.retain(|other| !Arc::ptr_eq(other, torrent));
+        if same.is_empty() {
+            self.by_info_hash.remove(info_hash);
+            self.by_digest.remove(&TorrentDigest::of(info_hash));
+        }
+    }
+
+    fn get(&self, info_hash: &InfoHash) -> Option<&Arc<Torrent>> {
+        self.by_info_hash.get(info_hash)?.first()
+    }
 }
 
 impl Inner {
@@ -138,8 +170,7 @@ impl Inner {
     fn replace(&mut self, at: &FilePath, entry: Option<Entry>) -> Option<Arc<Torrent>> {
         let new_mtime = entry.as_ref().and_then(Entry::mtime);
         if let Some(Entry::Ready(torrent)) = &entry {
-            self.by_info_hash.entry(torrent.info_hash).or_default().push(Arc::clone(torrent));
-            self.by_digest.insert(TorrentDigest::of(&torrent.info_hash), torrent.info_hash);
+            self.offered.add(torrent);
         }
         let old = match entry {
             Some(entry) => self.files.insert(at.clone(), entry),
@@ -157,18 +188,8 @@ impl Inner {
                 None
             }
             Entry::Ready(torrent) => {
-                self.forget(&torrent);
+                self.offered.remove(&torrent);
                 Some(torrent)
-            }
-        }
-    }
-
-    fn forget(&mut self, torrent: &Arc<Torrent>) {
-        if let Some(same) = self.by_info_hash.get_mut(&torrent.info_hash) {
-            same.retain(|other| !Arc::ptr_eq(other, torrent));
-            if same.is_empty() {
-                self.by_info_hash.remove(&torrent.info_hash);
-                self.by_digest.remove(&TorrentDigest::of(&torrent.info_hash));
             }
         }
     }
@@ -243,18 +264,31 @@ impl Catalog {
         }
     }
 
-    /// A torrent of this info hash, if its file is offered.
+    /// A withdrawn torrent is served on to those who have it, until it is [released](Self::release).
+    pub(crate) fn serve_on(&self, torrent: &Arc<Torrent>) {
+        self.write().leaving.add(torrent);
+    }
+
+    pub(crate) fn release(&self, torrent: &Arc<Torrent>) {
+        self.write().leaving.remove(torrent);
+    }
+
+    /// A torrent of this info hash whose file is offered, or else one that is served on.
     pub(crate) fn by_info_hash(&self, info_hash: &InfoHash) -> Option<Arc<Torrent>> {
-        self.read().by_info_hash.get(info_hash)?.first().cloned()
+        let inner = self.read();
+        inner.offered.get(info_hash).or_else(|| inner.leaving.get(info_hash)).cloned()
     }
 
-    /// The info hash of this digest, if its file is offered.
+    /// The info hash of this digest, if there is a torrent of it that anybody is served.
     pub(crate) fn by_digest(&self, digest: &TorrentDigest) -> Option<InfoHash> {
-        self.read().by_digest.get(digest).copied()
+        let inner = self.read();
+        inner.offered.by_digest.get(digest).or_else(|| inner.leaving.by_digest.get(digest)).copied()
     }
 
-    pub(crate) fn is_offered(&self, info_hash: &InfoHash) -> bool {
-        self.read().by_info_hash.contains_key(info_hash)
+    /// Whether there is a torrent of this info hash that anybody is served.
+    pub(crate) fn is_served(&self, info_hash: &InfoHash) -> bool {
+        let inner = self.read();
+        [&inner.offered, &inner.leaving].iter().any(|index| index.by_info_hash.contains_key(info_hash))
     }
 
     /// The places that a requested path can mean, the likeliest first.
@@ -553,7 +587,7 @@ mod tests {
         let newest = fixture.offer("files", "new", 20);
         assert!(fixture.catalog.set_unsettled(&newest.file.at).is_some());
         assert_eq!(fixture.latest(None), some("pending"));
-        assert!(!fixture.catalog.is_offered(&newest.info_hash));
+        assert!(!fixture.catalog.is_served(&newest.info_hash));
     }
 
     #[test]
@@ -584,8 +618,25 @@ mod tests {
         fixture.catalog.remove(&torrents[0].file.at);
         assert!(Arc::ptr_eq(&fixture.catalog.by_info_hash(&info_hash).unwrap(), &torrents[1]));
         fixture.catalog.remove(&torrents[1].file.at);
-        assert!(!fixture.catalog.is_offered(&info_hash));
+        assert!(!fixture.catalog.is_served(&info_hash));
         assert!(fixture.dir.path().exists());
+    }
+
+    #[test]
+    fn serves_a_withdrawn_torrent_on_until_it_is_released() {
+        let fixture = Fixture::new(&["files"]);
+        let torrent = fixture.offer("files", "a", 1);
+        let withdrawn = fixture.catalog.remove(&torrent.file.at).unwrap();
+        fixture.catalog.serve_on(&withdrawn);
+        assert!(fixture.catalog.is_served(&torrent.info_hash));
+        assert_eq!(fixture.found("a"), None, "but it is handed out no more");
+        let again = fixture.offer("files", "a", 1);
+        let served = fixture.catalog.by_info_hash(&torrent.info_hash).unwrap();
+        assert!(Arc::ptr_eq(&served, &again), "what is offered goes first");
+        fixture.catalog.release(&withdrawn);
+        assert!(fixture.catalog.is_served(&torrent.info_hash));
+        fixture.catalog.remove(&torrent.file.at);
+        assert!(!fixture.catalog.is_served(&torrent.info_hash));
     }
 
     #[test]

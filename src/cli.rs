@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, PeerLimits, Sha1Kernel, UploadSlots, IgnoreGlob, WatchMode,
+    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, IgnoreGlob, ListenAddr, PeerLimits,
+    Sha1Kernel, UploadSlots, WatchMode,
 };
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
@@ -187,6 +188,8 @@ impl From<LimitArgs> for PeerLimits {
             violations: args.max_violations,
         }
     }
+}
+
 /// What `serve` takes to know which files there are, and which are finished.
 #[derive(Debug, Args)]
 struct WatchingArgs {

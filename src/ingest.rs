@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -16,10 +15,9 @@ use crate::config::TorrentsConfig;
 use crate::files::{FilePath, Sameness};
 use crate::hasher::{HashError, Hashed, Hasher, Ticket};
 use crate::store::Store;
+use crate::tracker::{Departure, Tracker};
 use crate::watcher::{WatchEvent, WatcherHandle};
 
-/// How long those who have a torrent are still served from an inode that was replaced or deleted.
-const GRACE: Duration = Duration::from_secs(10 * 60);
 /// Requests to be told when the catalog is up to date that wait; who asks beyond that waits to be let in.
 const MAX_ASKED: usize = 256;
 /// Doubts that wait; further ones are dropped.
@@ -66,6 +64,7 @@ pub(crate) struct Ingest {
     torrents: TorrentsConfig,
     catalog: Arc<Catalog>,
     store: Arc<Store>,
+    tracker: Arc<Tracker>,
     watcher: WatcherHandle,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     doubts: mpsc::Receiver<(Arc<Torrent>, Doubt)>,
@@ -87,6 +86,7 @@ impl Ingest {
         torrents: TorrentsConfig,
         catalog: Arc<Catalog>,
         store: Arc<Store>,
+        tracker: Arc<Tracker>,
         watcher: WatcherHandle,
     ) -> (Self, IngestHandle) {
         let (asked_sender, asked) = mpsc::channel(MAX_ASKED);
@@ -96,6 +96,7 @@ impl Ingest {
             torrents,
             catalog,
             store,
+            tracker,
             watcher,
             asked,
             doubts,
@@ -207,12 +208,20 @@ impl Ingest {
         let Some(torrent) = withdrawn else { return };
         let name = self.catalog.exact_name(&torrent.file().at);
         info!(file = ?name, info_hash = %torrent.info_hash(), "no longer served");
+        let departure = match because {
+            Because::Changed => Departure::Changed(name),
+            Because::Gone => Departure::Gone,
+        };
+        self.tracker.depart(torrent.info_hash(), departure);
         let Some(open) = self.store.find_open(&torrent.file().binding.contents()) else {
             torrent.revoked().cancel();
             return;
         };
+        self.catalog.serve_on(&torrent);
+        let (catalog, grace) = (Arc::clone(&self.catalog), self.torrents.grace);
         self.leaving.spawn(async move {
-            let sameness = tokio::task::spawn_blocking(move || open.verify()).await;
+            let verified = Arc::clone(&open);
+            let sameness = tokio::task::spawn_blocking(move || verified.verify()).await;
             let whole = match (sameness, because) {
                 (Ok(Ok(Sameness::Same | Sameness::Unlinked)), _) => true,
                 // It was renamed, or lost one of its names.
@@ -220,8 +229,11 @@ impl Ingest {
                 _ => false,
             };
             if whole {
-                tokio::time::sleep(GRACE).await;
+                tokio::time::sleep(grace).await;
             }
+            // Held until now: whoever lost his connection finds no other way to the inode.
+            drop(open);
+            catalog.release(&torrent);
             torrent.revoked().cancel();
         });
     }

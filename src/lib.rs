@@ -60,7 +60,10 @@ mod tracker;
 mod watcher;
 
 pub use config::{
-    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Encryption, EncryptionError, HashingConfig, HttpConfig, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError, IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError,
+    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
+    Encryption, EncryptionError, HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr,
+    PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError,
+    WatchConfig, WatchMode, WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{

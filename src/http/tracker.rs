@@ -16,8 +16,7 @@ use distributor_proto::{
 use super::{Ends, Http};
 use crate::tracker::{Answer, Downloader};
 
-const NOT_SERVED: &str =
-    "no file of this torrent is served here now: it was changed or removed, or is still being hashed";
+const NOT_SERVED: &str = "no file of this torrent is served here now, or it is still being hashed";
 
 pub(super) async fn announce(
     State(http): State<Arc<Http>>,
@@ -25,8 +24,11 @@ pub(super) async fn announce(
     uri: Uri,
 ) -> Response {
     bencoded(match AnnounceRequest::parse(query(&uri)) {
-        Ok(request) if http.catalog.is_offered(&request.info_hash) => http.answer(&request, ends),
-        Ok(_) => encode_failure(NOT_SERVED),
+        Ok(request) if http.catalog.is_served(&request.info_hash) => http.answer(&request, ends),
+        Ok(request) => match http.tracker.departure(&request.info_hash) {
+            Some(departure) => encode_failure(&departure.to_string()),
+            None => encode_failure(NOT_SERVED),
+        },
         Err(error) => encode_failure(&error.to_string()),
     })
 }
@@ -34,8 +36,8 @@ pub(super) async fn announce(
 pub(super) async fn scrape(State(http): State<Arc<Http>>, uri: Uri) -> Response {
     bencoded(match parse_scrape(query(&uri)) {
         Ok(wanted) => {
-            let offered = wanted.into_iter().filter(|info_hash| http.catalog.is_offered(info_hash));
-            let files: Vec<_> = offered
+            let served = wanted.into_iter().filter(|info_hash| http.catalog.is_served(info_hash));
+            let files: Vec<_> = served
                 .map(|info_hash| {
                     let mut stats = http.tracker.scrape(&info_hash);
                     stats.complete = stats.complete.saturating_add(ORIGIN);

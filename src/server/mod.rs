@@ -181,6 +181,7 @@ impl Server {
             self.config.torrents,
             Arc::clone(&catalog),
             Arc::clone(&store),
+            Arc::clone(&tracker),
             self.watcher_handle,
         );
         let metrics = Arc::new(Metrics::default());
@@ -234,6 +235,6 @@ impl Server {
 async fn expire_peers(tracker: Arc<Tracker>, catalog: Arc<Catalog>, stop: CancellationToken) {
     let mut period = tokio::time::interval(EXPIRY_PERIOD);
     while stop.run_until_cancelled(period.tick()).await.is_some() {
-        tracker.expire(Instant::now(), |info_hash| catalog.is_offered(info_hash));
+        tracker.expire(Instant::now(), |info_hash| catalog.is_served(info_hash));
     }
 }

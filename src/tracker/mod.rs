@@ -1,6 +1,7 @@
 //! Who is in which swarm, and what an announce is answered. No I/O: addresses, times and chance are arguments, and
 //! whether an info hash may be tracked at all is the caller's to know.
 
+mod departures;
 mod interval;
 mod selection;
 mod swarm;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 use distributor_proto::{AnnounceEvent, AnnounceRequest, InfoHash, PeerAddr, ScrapeStats, canonical};
 use rand::Rng;
 
+pub(crate) use self::departures::Departure;
+use self::departures::Departures;
 use self::swarm::{Peer, Swarm};
 
 /// How many peers an answer holds when the asker doesn't say; what most clients ask for themselves.
@@ -26,6 +29,7 @@ const MAX_PEERS: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     swarms: Mutex<Swarms>,
+    departures: Mutex<Departures>,
 }
 
 #[derive(Debug, Default)]
@@ -105,14 +109,24 @@ impl Tracker {
         })
     }
 
-    /// Drops the peers that have not announced for too long, and the swarms of what is no longer offered: not in the
+    /// A torrent leaves, or will once those who have it are served no more.
+    pub(crate) fn depart(&self, info_hash: InfoHash, departure: Departure) {
+        self.departures.lock().unwrap_or_else(PoisonError::into_inner).insert(info_hash, departure);
+    }
+
+    /// Why a torrent that is not served left, if that is remembered.
+    pub(crate) fn departure(&self, info_hash: &InfoHash) -> Option<Departure> {
+        self.departures.lock().unwrap_or_else(PoisonError::into_inner).get(info_hash).cloned()
+    }
+
+    /// Drops the peers that have not announced for too long, and the swarms of what is no longer served: not in the
     /// moment of its withdrawal, so that a file whose times were touched finds its swarm again once it is hashed anew.
     /// Takes time for each peer; meant for once a minute.
-    pub(crate) fn expire(&self, now: Instant, is_offered: impl Fn(&InfoHash) -> bool) {
+    pub(crate) fn expire(&self, now: Instant, is_served: impl Fn(&InfoHash) -> bool) {
         let mut swarms = self.swarms();
         swarms.by_info_hash.retain(|info_hash, swarm| {
             swarm.expire(now);
-            is_offered(info_hash) && (!swarm.is_empty() || swarm.downloads() > 0)
+            is_served(info_hash) && (!swarm.is_empty() || swarm.downloads() > 0)
         });
         swarms.peers = swarms.by_info_hash.values().map(Swarm::len).sum();
     }
@@ -264,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_the_swarm_of_what_is_no_longer_offered() {
+    fn drops_the_swarm_of_what_is_no_longer_served() {
         let mut room = Room::new();
         room.announce(1, 10, AnnounceEvent::Started);
         room.announce(1, 0, AnnounceEvent::Completed);
