@@ -183,7 +183,7 @@ fn a_violation_is_found_however_it_is_written() {
         ("tracker/mod.rs", "use crate::http::Answer;"),
         ("catalog.rs", "use crate::hasher::Hasher;"),
         ("http/serve.rs", "use crate::{\n    catalog::Catalog,\n    seeder::{self, listener},\n};"),
-        ("store.rs", "use crate::{files::FilePath, config::{Config as Settings}, files};"),
+        ("store.rs", "use crate::{files::FilePath, watcher::{Watcher as Eyes}, files};"),
         ("files.rs", "fn f() -> crate::store::Store {}"),
         ("seeder/choker.rs", "use crate::seeder::connection::Connection;"),
         ("seeder/choker.rs", "use super::connection::Connection;"),

@@ -17,8 +17,11 @@ fn help_names_every_flag_and_its_default() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0));
         let text = String::from_utf8(output.stdout).expect("help is text");
-        for word in ["--http", "6969", "--peers", "6881", "--announce-url", "--wait", "300", "--upload-slots"]
-        {
+        let words =
+            ["--http", "6969", "--peers", "6881", "--announce-url", "--wait", "300", "--upload-slots"];
+        let more =
+            ["--watch", "auto", "--rescan", "--ignore", "--no-default-ignores", "--settle", "--grace", "600"];
+        for word in words.into_iter().chain(more) {
             assert!(text.contains(word), "{word} isn't in the help:\n{text}");
         }
     }
@@ -46,6 +49,9 @@ fn refuses_what_it_does_not_know() {
         &["serve", "/tmp", "--upload-slots", "0"],
         &["serve", "/tmp", "--upload-slots", "many"],
         &["serve", "/tmp", "--announce-url", "not a url"],
+        &["serve", "/tmp", "--watch", "closely"],
+        &["serve", "/tmp", "--ignore", "a["],
+        &["serve", "/tmp", "--settle", "86401"],
     ] {
         refusal(arguments, 2);
     }

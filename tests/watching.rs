@@ -3,75 +3,12 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
+use std::path::Path;
 
 use crate::support::files::{Contents, KIB, MIB};
 use crate::support::process::run;
-use crate::support::server::Server;
-use crate::support::torrent::Torrent;
-use crate::support::wait_for;
-use crate::support::wire::{Peer, handshake};
-
-/// A directory and the program that watches it.
-struct Watched {
-    server: Server,
-    directory: TempDir,
-    /// On the same file system, but not watched.
-    outside: TempDir,
-}
-
-impl Watched {
-    fn new() -> Self {
-        let [directory, outside] =
-            [(); 2].map(|()| TempDir::new().expect("a temporary directory can be made"));
-        let server = Server::serving(directory.path()).start();
-        Self { server, directory, outside }
-    }
-
-    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn outside(&self, name: &str) -> PathBuf {
-        self.outside.path().join(name)
-    }
-
-    fn make_directory(&self, name: &str) {
-        fs::create_dir_all(self.path(name)).expect("a directory can be made");
-    }
-
-    /// Waits until the name is known, then until it stands for these bytes. inotify needs its milliseconds.
-    #[track_caller]
-    fn assert_serves(&self, name: &str, contents: &Contents) -> Torrent {
-        let torrent = wait_for(&format!("{name} to be served anew"), || {
-            let answer = self.server.serve(name);
-            let torrent = (answer.status == 200).then(|| Torrent::read(&answer.body))?;
-            (torrent.length == contents.len() && torrent.is_of(contents)).then_some(torrent)
-        });
-        assert!(torrent.name == name.rsplit('/').next().expect("a name").as_bytes());
-        torrent
-    }
-
-    #[track_caller]
-    fn assert_gone(&self, name: &str) {
-        wait_for(&format!("{name} to be gone"), || (self.server.serve(name).status == 404).then_some(()));
-    }
-
-    /// The torrent isn't tracked, and peers who ask for it are hung up on.
-    #[track_caller]
-    fn assert_untracked(&self, torrent: &Torrent) {
-        let hash: String = torrent.info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
-        let announce = format!("/announce?info_hash={hash}&peer_id=-XX0001-000000001001&port=1001&left=1");
-        wait_for("the announce to be refused", || {
-            self.server.get(&announce).text().starts_with("d14:failure reason").then_some(())
-        });
-        let scrape = self.server.get(format!("/scrape?info_hash={hash}"));
-        assert_eq!(scrape.text(), "d5:filesdee");
-        Peer::connect(self.server.peers()).send_and_expect_close(&handshake(torrent.info_hash));
-    }
-}
+use crate::support::watched::Watched;
+use crate::support::wire::Peer;
 
 #[test]
 fn a_copied_file_and_a_moved_file_in_a_directory_made_a_moment_before_are_served() {
@@ -237,7 +174,7 @@ fn symbolic_links_are_followed_only_while_they_stay_inside() {
     link(&watched.path("real/file"), "absolute");
     link(Path::new("real"), "directory");
     link(&watched.outside("secret"), "leak");
-    link(watched.outside.path(), "leaks");
+    link(&watched.outside("."), "leaks");
     link(Path::new("/etc"), "etc");
     link(Path::new("."), "loop");
     for name in ["relative", "absolute", "directory/file"] {

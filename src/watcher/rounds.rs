@@ -176,7 +176,10 @@ impl Rounds {
 
     /// Events were lost. Those that were not come first, since they know more than a scan can find out.
     fn catch_up(&mut self) -> Result<(), Stopped> {
-        tracing::warn!("file events came too fast; reading all directories again");
+        tracing::warn!(
+            "file events came too fast, so some were lost; reading all directories again, that nothing is missed; if \
+             this is often so: sysctl fs.inotify.max_queued_events=131072"
+        );
         self.hear_all()?;
         self.sweeping = None;
         let began = Instant::now();
@@ -244,6 +247,62 @@ impl Rounds {
             Some(Ok(news)) => Call::News(news),
             Some(Err(TryRecvError::Disconnected)) => Call::Stop,
             Some(Err(TryRecvError::Empty)) | None => Call::Look,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::inbox::inbox;
+    use super::super::outlet::Outlet;
+    use super::super::sweep::NAMES_AT_ONCE;
+    use super::super::tests::{ground, plan};
+    use super::super::watches::Watches;
+    use super::*;
+    use crate::files::{FilePath, Roots};
+
+    #[test]
+    fn rests_for_nine_tenths_of_the_time_but_no_less_than_was_set() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(POLL, Duration::ZERO), POLL);
+        assert_eq!(pause(POLL, second), POLL);
+        assert_eq!(pause(POLL, 2 * second), 18 * second);
+        assert_eq!(pause(POLL, Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn a_check_is_answered_while_everything_is_looked_at_again() {
+        let temp = ground();
+        for name in 0..10 * NAMES_AT_ONCE {
+            std::fs::File::create(temp.path().join(format!("root/{name}"))).expect("created");
+        }
+        let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
+        let root = roots.iter().next().expect("one").0;
+        let bell = Arc::new(Bell::default());
+        let (handler, news) = inbox(Arc::clone(&bell));
+        let (events, mut said) = mpsc::channel(10);
+        let out = Outlet::new(events, CancellationToken::new()).expect("a runtime");
+        let mut survey = Survey::new(roots, Watches::new(handler).expect("inotify"), plan(), out);
+        survey.scan_all(Heard::Looked).expect("goes on");
+        let (asks, requests) = mpsc::channel(1);
+        let mut rounds = Rounds::new(survey, Some(news), requests, bell, Duration::from_nanos(1));
+        while rounds.sweeping.is_none() {
+            rounds.turn().expect("goes on");
+        }
+        std::fs::write(temp.path().join("root/new"), "x").expect("written");
+        let at = FilePath::new(root, "new");
+        let (done, mut answered) = oneshot::channel();
+        asks.try_send(Check { at: at.clone(), done }).expect("there is room");
+        rounds.turn().expect("goes on");
+        assert_eq!(answered.try_recv(), Ok(()), "it is the next thing that is done");
+        assert_eq!(said.try_recv(), Ok(WatchEvent::Pending(at)));
+        assert!(rounds.sweeping.is_some(), "there is more to look at");
+        rounds.rescan = None;
+        while rounds.sweeping.is_some() {
+            rounds.turn().expect("goes on");
         }
     }
 }

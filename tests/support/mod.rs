@@ -7,11 +7,13 @@ pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod net;
 pub(crate) mod process;
+pub(crate) mod remote_fs;
 pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod swarm;
 pub(crate) mod torrent;
 pub(crate) mod tracker;
+pub(crate) mod watched;
 pub(crate) mod wire;
 
 use std::thread;

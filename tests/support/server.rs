@@ -34,6 +34,15 @@ fn program_within(descriptors: u32, host: Option<&Host>) -> Command {
     command
 }
 
+/// As [`program`], with a limit on inotify watches.
+fn program_watching(directories: u32) -> Command {
+    let mut command = command("unshare", None);
+    command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
+    let limit = "echo \"$1\" > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
+    command.args(["--map-root-user", "sh", "-c", limit, "sh", &directories.to_string(), PROGRAM]);
+    command
+}
+
 /// Runs it to its end, with the log that is the default.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     let home = TempDir::new().expect("a temporary directory can be made");
@@ -61,6 +70,7 @@ pub(crate) struct Setup<'a> {
     options: Vec<OsString>,
     host: Option<&'a Host>,
     descriptors: Option<u32>,
+    watches: Option<u32>,
 }
 
 impl<'a> Setup<'a> {
@@ -76,6 +86,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// An option without a value.
+    pub(crate) fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.into());
+        self
+    }
+
     /// On a host of a network, with the ports that are the default.
     pub(crate) fn on(self, host: &'a Host) -> Self {
         Self { host: Some(host), ..self }
@@ -86,12 +102,18 @@ impl<'a> Setup<'a> {
         Self { descriptors: Some(count), ..self }
     }
 
+    /// In a user namespace where no more than so many directories can be watched.
+    pub(crate) fn watches(self, count: u32) -> Self {
+        Self { watches: Some(count), ..self }
+    }
+
     /// Starts it and waits until it says that it listens.
     pub(crate) fn start(self) -> Server {
         let home = TempDir::new().expect("a temporary directory can be made");
-        let mut command = match self.descriptors {
-            None => program(self.host),
-            Some(count) => program_within(count, self.host),
+        let mut command = match (self.descriptors, self.watches) {
+            (Some(count), _) => program_within(count, self.host),
+            (None, Some(count)) => program_watching(count),
+            (None, None) => program(self.host),
         };
         command.env("HOME", home.path()).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
@@ -131,7 +153,8 @@ pub(crate) struct Server {
 impl Server {
     /// To be completed and started: the program with one watched directory.
     pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
-        Setup { directories: Vec::new(), options: Vec::new(), host: None, descriptors: None }.and(directory)
+        Setup { directories: Vec::new(), options: Vec::new(), host: None, descriptors: None, watches: None }
+            .and(directory)
     }
 
     /// Where HTTP is answered on this machine.
@@ -184,6 +207,10 @@ impl Server {
     #[track_caller]
     pub(crate) fn torrent(&self, name: impl AsRef<Path>) -> Torrent {
         Torrent::read(&self.serve(name).expect(200).body)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Ends it by SIGTERM; panics unless it ends well.

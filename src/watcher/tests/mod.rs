@@ -41,7 +41,7 @@ struct Field {
 }
 
 /// A temporary directory with an empty `root` in it.
-fn ground() -> TempDir {
+pub(super) fn ground() -> TempDir {
     let temp = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(temp.path().join("root")).expect("made");
     temp
@@ -203,7 +203,7 @@ impl Field {
 }
 
 /// Inotify alone, and nothing set.
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan { ask_mounts: false, left_out: LeftOut::new(&[]).expect("a set"), rules: Rules::new(Duration::ZERO) }
 }
 
