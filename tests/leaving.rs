@@ -1,4 +1,4 @@
-//! What becomes of those who have the torrent of a file that is replaced, changed or deleted: they are served to the end
+//! What becomes of those who have the torrent of a file that is replaced, changed or deleted: they are served to its end,
 //! or to that of the grace time, and then told why not.
 
 use std::fs;

@@ -78,9 +78,12 @@ impl What {
         match self {
             Self::Nothing => Kind::Nothing,
             Self::File { .. } => Kind::File(KnownFile { settling: Settling::new(), armed: None }),
-            Self::Directory { real, inode } => {
-                Kind::Directory(Directory { real: real.clone(), inode: *inode, unreadable: false })
-            }
+            Self::Directory { real, inode } => Kind::Directory(Directory {
+                real: real.clone(),
+                inode: *inode,
+                unreadable: false,
+                silent: false,
+            }),
         }
     }
 }
@@ -188,9 +191,12 @@ impl Survey {
             heard = Heard::Written;
         }
         let absolute = self.roots.get(at.root).path().join(&target);
+        let directory = at.path.parent().and_then(|parent| self.tree(at.root).directory(parent));
+        let silent = directory.is_some_and(|directory| directory.silent);
+        let rules = if silent { self.rules.of_silent() } else { self.rules };
         let Some(file) = self.trees[at.root.index()].2.file_mut(&at.path) else { return Ok(()) };
         let age = binding.age(SystemTime::now());
-        let mut report = file.settling.hear(heard, binding, age, Instant::now(), self.rules);
+        let mut report = file.settling.hear(heard, binding, age, Instant::now(), rules);
         if report == Some(Report::Settled) && is_forbidden(&absolute) {
             tracing::warn!("{absolute:?} can't be read and is left out");
             file.settling.hide();

@@ -145,7 +145,7 @@ pub(crate) fn start(
         WatchMode::Poll => (Watches::none(), None),
     };
     let plan = Plan {
-        ask_mounts: config.mode == WatchMode::Auto,
+        ask_mounts: config.mode != WatchMode::Inotify,
         left_out: LeftOut::new(&config.ignore)?,
         rules: Rules::new(config.settle),
     };

@@ -69,8 +69,7 @@ impl Mounts {
             && before.is_none_or(|before| before.silent != silent)
         {
             tracing::info!(
-                "{path:?} is on {name}, which does not tell of changes made by other hosts; it is read every {} s as \
-                 well",
+                "{path:?} is on {name}, which does not tell of changes made by other hosts; it is read every {} s",
                 super::rounds::POLL.as_secs()
             );
         }

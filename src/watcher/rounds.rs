@@ -81,7 +81,8 @@ impl Rounds {
             sweep_turn: now,
             root_check: now + ROOT_CHECK,
             poll: now + POLL,
-            rescan: (!rescan.is_zero()).then(|| now + rescan),
+            // What no clock can tell is never.
+            rescan: now.checked_add(rescan).filter(|_| !rescan.is_zero()),
             rescan_period: rescan,
         }
     }
@@ -166,7 +167,8 @@ impl Rounds {
     }
 
     fn all_read(&mut self, began: Instant) {
-        self.rescan = self.rescan.map(|_| Instant::now() + pause(self.rescan_period, began.elapsed()));
+        self.rescan =
+            self.rescan.and_then(|_| Instant::now().checked_add(pause(self.rescan_period, began.elapsed())));
         self.polled_read(began);
     }
 

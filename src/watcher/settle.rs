@@ -12,6 +12,9 @@ use crate::files::Binding;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A file that was found, rather than heard being closed, is ready once nothing changed for so long.
 pub(super) const SCAN_QUIET: Duration = Duration::from_secs(2);
+/// The same where other hosts write. What they do is seen late: NFS goes by attributes that are 3 s old, and a writer's
+/// host may hold back what he wrote for longer.
+const SILENT_QUIET: Duration = Duration::from_secs(10);
 /// The back-off of a file that keeps changing doubles up to this, or to about what hashing it for nothing costs.
 const MAX_SETTLE: Duration = Duration::from_secs(30);
 const HASHED_PER_SECOND: u64 = 250_000_000;
@@ -20,6 +23,8 @@ const CALM: Duration = Duration::from_secs(60);
 /// A file whose writing nobody ends is taken for finished after this. There need not be a writer who closes it:
 /// truncate(2) by path is told as a write, too. Without an end such a file would be lost.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
+/// The longest time to settle that can be set; no clock overflows by it.
+const MAX_RULE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Doublings after which the back-off has long reached its maximum.
 const MAX_ROUNDS: u8 = 11;
 
@@ -28,16 +33,23 @@ const MAX_ROUNDS: u8 = 11;
 pub(super) struct Rules {
     /// Zero: a close is enough.
     settle: Duration,
+    /// The least of a file that was found.
+    quiet: Duration,
 }
 
 impl Rules {
     pub(super) fn new(settle: Duration) -> Self {
-        Self { settle }
+        Self { settle: settle.min(MAX_RULE), quiet: SCAN_QUIET }
+    }
+
+    /// Where other hosts write.
+    pub(super) fn of_silent(self) -> Self {
+        Self { quiet: SILENT_QUIET, ..self }
     }
 
     /// Of a file that was found.
     fn found(self) -> Duration {
-        SCAN_QUIET.max(self.settle)
+        self.quiet.max(self.settle)
     }
 
     /// Of a file that was written and isn't closed.

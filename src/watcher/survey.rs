@@ -215,8 +215,12 @@ impl Survey {
             _ => return Ok(false),
         };
         if self.tree(id).directory(Path::new("")).is_none() {
-            let directory =
-                Directory { real: PathBuf::new(), inode: Inode::of(&metadata), unreadable: false };
+            let directory = Directory {
+                real: PathBuf::new(),
+                inode: Inode::of(&metadata),
+                unreadable: false,
+                silent: false,
+            };
             let entry = Entry { kind: Kind::Directory(directory), link: None, scan: self.scan };
             self.tree_mut(id).insert(PathBuf::new(), entry);
         }
@@ -228,12 +232,9 @@ impl Survey {
         let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(None) };
         let inode = directory.inode;
         let path = self.roots.get(at.root).path().join(&directory.real);
-        let is_silent = match self.watches.add(&path, inode) {
-            Ok(()) => {
-                let Self { mounts, scan, .. } = self;
-                mounts.as_mut().is_some_and(|mounts| mounts.is_silent(inode.device, &path, *scan))
-            }
-            Err(Unwatched::Unwanted) => true,
+        let watched = match self.watches.add(&path, inode) {
+            Ok(()) => true,
+            Err(Unwatched::Unwanted) => false,
             Err(Unwatched::Limit) => {
                 if !std::mem::replace(&mut self.said_limit, true) {
                     tracing::error!(
@@ -244,25 +245,28 @@ impl Survey {
                         POLL.as_secs()
                     );
                 }
-                true
+                false
             }
             Err(Unwatched::Twice(other)) => {
                 if !self.polled.contains(at) {
                     tracing::debug!("{:?} is the same directory as {:?}", path, other);
                 }
-                true
+                false
             }
             Err(Unwatched::Failed(error)) => return self.leave_out(at, &path, &error).map(|()| None),
         };
-        if is_silent {
-            self.polled.insert(at.clone());
-        } else {
+        let Self { mounts, scan, .. } = self;
+        let silent = mounts.as_mut().is_some_and(|mounts| mounts.is_silent(inode.device, &path, *scan));
+        if watched && !silent {
             self.polled.remove(at);
+        } else {
+            self.polled.insert(at.clone());
         }
         match std::fs::read_dir(&path) {
             Ok(names) => {
                 if let Some(directory) = self.tree_mut(at.root).directory_mut(&at.path) {
                     directory.unreadable = false;
+                    directory.silent = silent;
                 }
                 Ok(Some(names))
             }

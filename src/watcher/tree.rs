@@ -35,6 +35,8 @@ pub(super) struct Directory {
     pub(super) inode: Inode,
     /// It can't be read, and that was said.
     pub(super) unreadable: bool,
+    /// Other hosts write to it, unheard.
+    pub(super) silent: bool,
 }
 
 pub(super) struct KnownFile {
@@ -231,8 +233,12 @@ mod tests {
         let mut tree = Tree::default();
         let paths = ["", "a", "a/b", "a/b/c", "a/b-", "a/b-/d", "a/b\u{1}", "a/e", "a-", "b"];
         for path in paths {
-            let kind =
-                Kind::Directory(Directory { real: path.into(), inode: Inode::for_test(), unreadable: false });
+            let kind = Kind::Directory(Directory {
+                real: path.into(),
+                inode: Inode::for_test(),
+                unreadable: false,
+                silent: false,
+            });
             tree.insert(path.into(), Entry { kind, link: None, scan: 0 });
         }
         let children = |directory: &str| {

@@ -257,6 +257,15 @@ fn a_file_that_is_copied_over_is_never_gone() {
     assert!(story.file.is_writing());
 }
 
+#[test]
+fn a_file_found_where_other_hosts_write_must_be_quiet_for_longer() {
+    let mut story = Story { rules: Rules::new(Duration::ZERO).of_silent(), ..Story::new() };
+    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), SCAN_QUIET), Some(Report::Pending));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SILENT_QUIET - SCAN_QUIET));
+    // Whom this host hears is believed.
+    assert_eq!(story.hear(Heard::MovedIn, &written(2, 9)), Some(Report::Settled));
+}
+
 const SETTLE: Duration = Duration::from_secs(30);
 
 #[test]
