@@ -30,11 +30,12 @@ def main():
             torrent = file.read()
     session = lt.session({
         "listen_interfaces": "0.0.0.0:6881,[::]:6881",
-        "download_rate_limit": rate,
         "alert_mask": CATEGORIES,
         **OFF,
     })
     download = session.add_torrent({"ti": lt.torrent_info(lt.bdecode(torrent)), "save_path": directory})
+    # The session's own limit doesn't concern peers on private networks.
+    download.set_download_limit(rate)
     while True:
         session.wait_for_alert(1000)
         for alert in session.pop_alerts():
