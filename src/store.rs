@@ -126,9 +126,10 @@ impl OpenFile {
         match io::Error::last_os_error() {
             // Linux before 5.14 doesn't know this advice: reading the file warms the page cache as well.
             error if error.raw_os_error() == Some(libc::EINVAL) => self.read_through(range),
+            // To touch the pages would raise SIGBUS: they are gone, or the disk can't give them.
             error if error.raw_os_error() == Some(libc::EFAULT) => {
                 self.verify()?;
-                Err(StoreError::Io(error))
+                Err(StoreError::Io(io::Error::from_raw_os_error(libc::EIO)))
             }
             error => Err(StoreError::Io(error)),
         }
