@@ -179,6 +179,10 @@ impl Ingest {
                 if self.failing.insert(file.at.clone()) {
                     warn!(file = ?name, %error, "this file can't be hashed and is left out; it is tried again");
                 }
+                // Its date is forgotten, so that until it can be read the newest file is another one. What is being
+                // hashed has no torrent that these would withdraw.
+                self.catalog.remove(&file.at);
+                self.catalog.set_unsettled(&file.at);
                 self.watcher.unsettled(file.at);
             }
             Err(error) => {
