@@ -77,7 +77,9 @@ impl What {
     fn kind(&self) -> Kind {
         match self {
             Self::Nothing => Kind::Nothing,
-            Self::File { .. } => Kind::File(KnownFile { settling: Settling::new(), armed: None }),
+            Self::File { .. } => {
+                Kind::File(KnownFile { settling: Settling::new(), armed: None, unreadable: false })
+            }
             Self::Directory { real, inode } => Kind::Directory(Directory {
                 real: real.clone(),
                 inode: *inode,
@@ -197,10 +199,15 @@ impl Survey {
         let Some(file) = self.trees[at.root.index()].2.file_mut(&at.path) else { return Ok(()) };
         let age = binding.age(SystemTime::now());
         let mut report = file.settling.hear(heard, binding, age, Instant::now(), rules);
-        if report == Some(Report::Settled) && is_forbidden(&absolute) {
-            tracing::warn!("{absolute:?} can't be read and is left out");
-            file.settling.hide();
-            report = Some(Report::Gone);
+        if report == Some(Report::Settled) {
+            let was_said = std::mem::replace(&mut file.unreadable, is_forbidden(&absolute));
+            if file.unreadable {
+                if !was_said {
+                    tracing::warn!("{absolute:?} can't be read and is left out");
+                }
+                file.settling.hide();
+                report = Some(Report::Gone);
+            }
         }
         // A time that comes too early does no harm, it is put off then; so a stream of writes moves no timers.
         if let Some(due) = file.settling.due()

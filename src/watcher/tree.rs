@@ -43,6 +43,8 @@ pub(super) struct KnownFile {
     pub(super) settling: Settling,
     /// When it is to be looked at again: the one entry among the timers that counts.
     pub(super) armed: Option<Instant>,
+    /// It can't be read, and that was said.
+    pub(super) unreadable: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
