@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     NoFiles,
     #[error("the file is still being written or hashed; ask again later")]
     NotReady,
+    #[error("the disk that the file is on doesn't answer; ask again later")]
+    DiskHangs,
 }
 
 impl Refusal {
@@ -37,7 +39,7 @@ impl Refusal {
         match self {
             Self::BadQuery(_) | Self::BadPath(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
-            Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::DiskHangs => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -45,7 +47,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status(), format!("{self}\n")).into_response();
-        if matches!(self, Self::NotReady) {
+        if matches!(self, Self::NotReady | Self::DiskHangs) {
             response.headers_mut().insert(RETRY_AFTER, RETRY.as_secs().into());
         }
         response

@@ -29,6 +29,9 @@ use super::{Ends, Http};
 use crate::catalog::{Lookup, RequestedPath, Torrent};
 use crate::files::FilePath;
 
+/// How long a disk may take to say what a file is. Requests that wait for one that hangs would pile up until nobody else
+/// is let in.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// RFC 9110, 8.8.2.2: from this age on, an HTTP date tells one state of a file from the next.
 const DATE_RESOLUTION: Duration = Duration::from_secs(2);
 
@@ -130,7 +133,7 @@ impl Http {
         loop {
             match self.look_up(wanted) {
                 Lookup::Ready(torrent) => {
-                    if self.is_current(&torrent).await {
+                    if self.is_current(&torrent).await? {
                         return Ok(torrent);
                     }
                     if doubted.as_ref().is_some_and(|doubted| Arc::ptr_eq(doubted, &torrent)) {
@@ -163,16 +166,19 @@ impl Http {
         }
     }
 
-    async fn is_current(&self, torrent: &Arc<Torrent>) -> bool {
+    async fn is_current(&self, torrent: &Arc<Torrent>) -> Result<bool, Refusal> {
         let (roots, torrent) = (Arc::clone(&self.roots), Arc::clone(torrent));
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(torrent.disk()).acquire_owned().await else { return false };
-        let file_is_as_bound = move || {
-            let _permit = permit;
-            let file = torrent.file();
-            roots.get(file.at.root).is_as_bound(file)
+        let look = async {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(torrent.disk()).acquire_owned().await else { return false };
+            let file_is_as_bound = move || {
+                let _permit = permit;
+                let file = torrent.file();
+                roots.get(file.at.root).is_as_bound(file)
+            };
+            tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
         };
-        tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
+        tokio::time::timeout(DISK_PATIENCE, look).await.map_err(|_| Refusal::DiskHangs)
     }
 
     /// Where whoever asks is to announce.
