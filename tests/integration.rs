@@ -10,6 +10,7 @@ mod architecture;
 mod cli;
 mod clients;
 mod dialects;
+mod faults;
 mod ignoring;
 mod in_flight;
 mod leaving;

@@ -32,8 +32,7 @@ impl Contents {
             bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
         }
         bytes.truncate(len);
-        let digest = digest(&bytes);
-        Self { bytes, digest }
+        bytes.into()
     }
 
     /// 200 MiB, made once for all tests.
@@ -70,6 +69,13 @@ impl Contents {
         let bytes = fs::read(path).unwrap_or_else(|error| panic!("can't read {}: {error}", path.display()));
         assert_eq!(bytes.len(), self.bytes.len(), "{who} got a file of another length");
         assert_eq!(digest(&bytes), self.digest, "{who} got other bytes than the file holds");
+    }
+}
+
+impl From<Vec<u8>> for Contents {
+    fn from(bytes: Vec<u8>) -> Self {
+        let digest = digest(&bytes);
+        Self { bytes, digest }
     }
 }
 

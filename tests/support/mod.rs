@@ -3,6 +3,7 @@
 
 pub(crate) mod bencode;
 pub(crate) mod clients;
+pub(crate) mod faulty_fs;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod net;
@@ -13,6 +14,7 @@ pub(crate) mod server;
 pub(crate) mod swarm;
 pub(crate) mod torrent;
 pub(crate) mod tracker;
+pub(crate) mod two_disks;
 pub(crate) mod watched;
 pub(crate) mod wire;
 

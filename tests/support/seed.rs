@@ -1,5 +1,7 @@
 //! A server of one file, asked on the peer wire.
 
+use std::path::PathBuf;
+
 use tempfile::TempDir;
 
 use super::files::{Contents, KIB};
@@ -11,7 +13,7 @@ pub(crate) struct Seed {
     pub(crate) server: Server,
     pub(crate) contents: Contents,
     pub(crate) info_hash: [u8; 20],
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Seed {
@@ -25,7 +27,12 @@ impl Seed {
         contents.write(directory.path().join("file"));
         let server = options(Server::serving(directory.path())).start();
         let info_hash = server.torrent("file").info_hash;
-        Self { server, contents, info_hash, _directory: directory }
+        Self { server, contents, info_hash, directory }
+    }
+
+    /// Where the file lies.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("file")
     }
 
     pub(crate) fn join(&self) -> Peer {

@@ -26,20 +26,12 @@ pub(crate) fn program(host: Option<&Host>) -> Command {
     command
 }
 
-/// As [`program`], with a limit on descriptors that it can't raise.
-fn program_within(descriptors: u32, host: Option<&Host>) -> Command {
-    let mut command = command("prlimit", host);
+/// As [`program`], started by another that takes something from it: its name and its options.
+fn program_through(wrapper: &[String], host: Option<&Host>) -> Command {
+    let Some((wrapper, options)) = wrapper.split_first() else { return program(host) };
+    let mut command = command(wrapper, host);
     command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
-    command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(PROGRAM);
-    command
-}
-
-/// As [`program`], with a limit on inotify watches.
-fn program_watching(directories: u32) -> Command {
-    let mut command = command("unshare", None);
-    command.env("RUST_LOG", "debug").env("RUST_BACKTRACE", "1");
-    let limit = "echo \"$1\" > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
-    command.args(["--map-root-user", "sh", "-c", limit, "sh", &directories.to_string(), PROGRAM]);
+    command.args(options).arg(PROGRAM);
     command
 }
 
@@ -69,8 +61,7 @@ pub(crate) struct Setup<'a> {
     directories: Vec<PathBuf>,
     options: Vec<OsString>,
     host: Option<&'a Host>,
-    descriptors: Option<u32>,
-    watches: Option<u32>,
+    wrapper: Vec<String>,
 }
 
 impl<'a> Setup<'a> {
@@ -99,22 +90,27 @@ impl<'a> Setup<'a> {
 
     /// With no more than so many open files and sockets.
     pub(crate) fn descriptors(self, count: u32) -> Self {
-        Self { descriptors: Some(count), ..self }
+        Self { wrapper: vec!["prlimit".into(), format!("--nofile={count}:{count}")], ..self }
+    }
+
+    /// As somebody whom the rights of files concern, which they don't root.
+    pub(crate) fn unprivileged(self) -> Self {
+        let wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+        Self { wrapper: wrapper.map(str::to_owned).into(), ..self }
     }
 
     /// In a user namespace where no more than so many directories can be watched.
     pub(crate) fn watches(self, count: u32) -> Self {
-        Self { watches: Some(count), ..self }
+        let limit = "echo \"$1\" > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
+        let count = count.to_string();
+        let wrapper = ["unshare", "--map-root-user", "sh", "-c", limit, "sh", &count];
+        Self { wrapper: wrapper.map(str::to_owned).into(), ..self }
     }
 
     /// Starts it and waits until it says that it listens.
     pub(crate) fn start(self) -> Server {
         let home = TempDir::new().expect("a temporary directory can be made");
-        let mut command = match (self.descriptors, self.watches) {
-            (Some(count), _) => program_within(count, self.host),
-            (None, Some(count)) => program_watching(count),
-            (None, None) => program(self.host),
-        };
+        let mut command = program_through(&self.wrapper, self.host);
         command.env("HOME", home.path()).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
             // The system chooses, unless the test or the default does.
@@ -153,8 +149,7 @@ pub(crate) struct Server {
 impl Server {
     /// To be completed and started: the program with one watched directory.
     pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
-        Setup { directories: Vec::new(), options: Vec::new(), host: None, descriptors: None, watches: None }
-            .and(directory)
+        Setup { directories: Vec::new(), options: Vec::new(), host: None, wrapper: Vec::new() }.and(directory)
     }
 
     /// Where HTTP is answered on this machine.
@@ -196,6 +191,15 @@ impl Server {
     /// Whether its log has these words so far.
     pub(crate) fn has_logged(&self, words: &str) -> bool {
         self.process.stderr().contains(words)
+    }
+
+    /// What it has told whoever reads its log as it is by default, as far as these words are in it: lines from INFO up.
+    pub(crate) fn told(&self, words: &str) -> Vec<String> {
+        let is_told = |line: &&str| {
+            let level = line.split_whitespace().nth(1);
+            matches!(level, Some("INFO" | "WARN" | "ERROR")) && line.contains(words)
+        };
+        self.process.stderr().lines().filter(is_told).map(str::to_owned).collect()
     }
 
     /// `/serve?NAME` with the name percent-encoded.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::clients::{Client, Download, Source};
-use super::http;
+use super::http::{self, Response};
 use super::net::{Host, Net};
 use super::server::{Server, serve_target};
 use super::torrent::Torrent;
@@ -25,7 +25,11 @@ impl Swarm {
     }
 
     pub(crate) fn on(net: Net) -> Self {
-        let directory = TempDir::new().expect("a temporary directory can be made");
+        Self::serving(net, TempDir::new().expect("a temporary directory can be made"))
+    }
+
+    /// With a directory that has something in it.
+    pub(crate) fn serving(net: Net, directory: TempDir) -> Self {
         let server = Server::serving(directory.path()).on(net.origin()).start();
         Self { server, net, directory }
     }
@@ -45,11 +49,20 @@ impl Swarm {
         self.net.others()
     }
 
-    /// The torrent of a file, as `wget` by address on that host would fetch it.
-    pub(crate) fn torrent(&self, host: &Host, name: impl AsRef<Path>) -> Torrent {
+    /// What `wget` of a file's torrent by address on that host is answered.
+    pub(crate) fn serve(&self, host: &Host, name: impl AsRef<Path>) -> Response {
+        self.get(host, serve_target(name))
+    }
+
+    /// What a host is answered that asks for this.
+    pub(crate) fn get(&self, host: &Host, target: impl Into<String> + Send) -> Response {
         let origin = SocketAddr::new(self.net.origin().address(), self.server.http().port());
-        let target = serve_target(name);
-        Torrent::read(&host.inside(|| http::get(origin, target)).expect(200).body)
+        host.inside(|| http::get(origin, target))
+    }
+
+    /// The torrent of a file that must be there.
+    pub(crate) fn torrent(&self, host: &Host, name: impl AsRef<Path>) -> Torrent {
+        Torrent::read(&self.serve(host, name).expect(200).body)
     }
 
     /// Fetches the torrent and starts a client with it.

@@ -1,0 +1,266 @@
+//! A disk that fails and waits when the test says so: a read-only file system that the test itself serves (FUSE). Its
+//! kernel side is the real one, so that maps, reads ahead and page faults meet faults as they would on any disk.
+//!
+//! Faults are of reads alone; what a file is (its size, its times) is answered at once.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, KernelConfig, LockOwner, MountOption, Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyEntry, ReplyOpen, Request, Session,
+};
+use rustix::mount::{UnmountFlags, unmount};
+
+use super::files::Contents;
+use super::wait_for;
+
+/// How long the kernel may go by what it was told of a file: a disk that dies is dead at once.
+const TRUST: Duration = Duration::ZERO;
+/// So old that nobody takes it for a file that is still being written.
+const AGE: Duration = Duration::from_secs(3600);
+/// Reads that the kernel may have sent without waiting for them; it would hold further ones back itself.
+const MAX_BACKGROUND: u16 = 4096;
+
+/// A mounted disk. Reads that it still holds fail when it is dropped.
+pub(crate) struct FaultyFs {
+    mountpoint: PathBuf,
+    disk: Arc<Disk>,
+    notifier: Notifier,
+    _session: BackgroundSession,
+}
+
+/// The files, each of them an inode: the first is the one after the root's.
+#[derive(Debug)]
+struct Disk {
+    files: Vec<Mutex<File>>,
+    modified: SystemTime,
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    bytes: Vec<u8>,
+    fault: Fault,
+    held: Vec<(Range<usize>, ReplyData)>,
+    failed: usize,
+}
+
+#[derive(Debug)]
+enum Fault {
+    None,
+    /// Reads of any of these bytes give EIO.
+    Broken(Range<usize>),
+    /// Reads wait.
+    Held,
+}
+
+impl FaultyFs {
+    /// Mounts a disk with these files, the newest last, on a directory, which it makes.
+    pub(crate) fn mount(mountpoint: PathBuf, files: &[(&str, &Contents)]) -> Self {
+        fs::create_dir(&mountpoint).expect("a directory can be made");
+        let file = |(name, contents): &(&str, &Contents)| {
+            let (name, bytes) = ((*name).to_owned(), contents.bytes().to_vec());
+            Mutex::new(File { name, bytes, fault: Fault::None, held: Vec::new(), failed: 0 })
+        };
+        let files = files.iter().map(file).collect();
+        let disk = Arc::new(Disk { files, modified: SystemTime::now() - AGE });
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::RO, MountOption::FSName("distributor-test".into())];
+        let session = Session::new(Served(Arc::clone(&disk)), &mountpoint, &config)
+            .and_then(Session::spawn)
+            .unwrap_or_else(|error| panic!("FUSE can't be mounted (it takes root and /dev/fuse): {error}"));
+        Self { mountpoint, disk, notifier: session.notifier(), _session: session }
+    }
+
+    /// From now on reads of these bytes give EIO.
+    pub(crate) fn fail(&self, name: &str, range: Range<usize>) {
+        self.set_fault(name, Fault::Broken(range));
+    }
+
+    /// From now on reads of the file wait.
+    pub(crate) fn hold(&self, name: &str) {
+        self.set_fault(name, Fault::Held);
+    }
+
+    /// All is well again with the file; reads that waited are answered.
+    pub(crate) fn heal(&self, name: &str) {
+        let mut file = self.file(name);
+        file.fault = Fault::None;
+        for (range, reply) in std::mem::take(&mut file.held) {
+            reply.data(&file.bytes[range]);
+        }
+    }
+
+    /// Waits until so many reads of the file are held.
+    pub(crate) fn wait_until_held(&self, name: &str, reads: usize) {
+        let held = || (self.file(name).held.len() >= reads).then_some(());
+        wait_for(&format!("{reads} reads of {name} to be held"), held);
+    }
+
+    /// How many reads of the file have failed.
+    pub(crate) fn failures(&self, name: &str) -> usize {
+        self.file(name).failed
+    }
+
+    /// Waits until so many have.
+    pub(crate) fn wait_until_failed(&self, name: &str, reads: usize) {
+        let failed = || (self.failures(name) >= reads).then_some(());
+        wait_for(&format!("{reads} reads of {name} to fail"), failed);
+    }
+
+    /// What becomes of a file system whose server dies: it stays mounted, and whatever is asked of it fails.
+    pub(crate) fn kill(&self) {
+        // To force is to abort the connection; that somebody still uses the mount keeps it from being removed.
+        let _ = unmount(&self.mountpoint, UnmountFlags::FORCE);
+    }
+
+    /// Sets it, and has the kernel forget what it has read of the file.
+    fn set_fault(&self, name: &str, fault: Fault) {
+        let position = self.position(name);
+        self.lock(position).fault = fault;
+        self.notifier.inval_inode(inode(position), 0, 0).expect("the kernel takes a notice");
+    }
+
+    fn position(&self, name: &str) -> usize {
+        let named = |position: &usize| self.lock(*position).name == name;
+        (0..self.disk.files.len()).find(named).unwrap_or_else(|| panic!("there is no file {name}"))
+    }
+
+    fn lock(&self, position: usize) -> MutexGuard<'_, File> {
+        self.disk.files[position].lock().expect("nobody panics here")
+    }
+
+    fn file(&self, name: &str) -> MutexGuard<'_, File> {
+        self.lock(self.position(name))
+    }
+}
+
+impl Drop for FaultyFs {
+    fn drop(&mut self) {
+        // Aborts what is under way, whoever waits for it, and removes the mount though it may be in use.
+        let _ = unmount(&self.mountpoint, UnmountFlags::FORCE | UnmountFlags::DETACH);
+    }
+}
+
+fn inode(position: usize) -> INodeNo {
+    INodeNo(INodeNo::ROOT.0 + 1 + position as u64)
+}
+
+fn name_of(file: &Mutex<File>) -> String {
+    file.lock().expect("nobody panics here").name.clone()
+}
+
+impl Disk {
+    fn by_inode(&self, inode: INodeNo) -> Option<&Mutex<File>> {
+        self.files.get(usize::try_from(inode.0.checked_sub(INodeNo::ROOT.0 + 1)?).ok()?)
+    }
+
+    fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
+        let time = self.modified + Duration::from_secs(inode.0);
+        let (kind, perm, nlink, size) = if inode == INodeNo::ROOT {
+            (FileType::Directory, 0o755, 2, 0)
+        } else {
+            let file = self.by_inode(inode)?.lock().ok()?;
+            (FileType::RegularFile, 0o644, 1, file.bytes.len() as u64)
+        };
+        Some(FileAttr {
+            ino: inode,
+            size,
+            blocks: size.div_ceil(512),
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            kind,
+            perm,
+            nlink,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        })
+    }
+}
+
+/// What the kernel asks for.
+struct Served(Arc<Disk>);
+
+impl Filesystem for Served {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let position = self.0.files.iter().position(|file| name == name_of(file).as_str());
+        match position.and_then(|position| self.0.attributes(inode(position))) {
+            Some(attributes) => reply.entry(&TRUST, &attributes, Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.0.attributes(inode) {
+            Some(attributes) => reply.attr(&TRUST, &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(mut file) = self.0.by_inode(inode).and_then(|file| file.lock().ok()) else {
+            return reply.error(Errno::ENOENT);
+        };
+        let len = file.bytes.len();
+        let start = usize::try_from(offset).map_or(len, |offset| offset.min(len));
+        let end = start.saturating_add(size as usize).min(len);
+        match &file.fault {
+            Fault::None => reply.data(&file.bytes[start..end]),
+            Fault::Broken(range) if end <= range.start || range.end <= start => {
+                reply.data(&file.bytes[start..end])
+            }
+            Fault::Broken(_) => {
+                file.failed += 1;
+                reply.error(Errno::EIO);
+            }
+            Fault::Held => file.held.push((start..end, reply)),
+        }
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let mut entries = vec![
+            (INodeNo::ROOT, FileType::Directory, ".".to_owned()),
+            (INodeNo::ROOT, FileType::Directory, "..".to_owned()),
+        ];
+        let file = |(position, file)| (inode(position), FileType::RegularFile, name_of(file));
+        entries.extend(self.0.files.iter().enumerate().map(file));
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (position, (inode, kind, name)) in entries.into_iter().enumerate().skip(skip) {
+            // The offset is that of the next entry.
+            if reply.add(inode, position as u64 + 1, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
