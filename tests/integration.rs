@@ -3,8 +3,6 @@
 //! `tests/run` installs what these tests need and runs them. Those that need an address for each client make network
 //! namespaces, which takes root.
 
-mod support;
-
 mod announce;
 mod architecture;
 mod cli;
@@ -21,6 +19,8 @@ mod regression;
 mod regression_load;
 mod serve;
 mod settling;
+mod slow_storage;
+mod support;
 mod waiting;
 mod watching;
 mod wire;

@@ -1,0 +1,158 @@
+//! A disk that makes its readers wait: those who want something of it wait, and nobody else does. No clock decides
+//! here: the test holds the disk's reads until all others have had what they came for.
+
+use std::thread::available_parallelism;
+
+use crate::support::faulty_fs::FaultyFs;
+use crate::support::files::{Contents, KIB, MIB, PIECE};
+use crate::support::http::Response;
+use crate::support::torrent::Torrent;
+use crate::support::two_disks::TwoDisks;
+use crate::support::wire::{Peer, id, request};
+
+/// How many threads may wait for the disk on behalf of one torrent (`MAX_DISK_WAITS`).
+const WAITS_PER_TORRENT: usize = 4;
+
+/// Asks for the first block of each MiB, one of each peer.
+fn ask(peers: &mut [Peer], torrent: &Torrent) {
+    for (megabyte, peer) in peers.iter_mut().enumerate() {
+        let index = megabyte * MIB / torrent.piece_length;
+        peer.send(&request(u32::try_from(index).expect("an index fits"), 0, 16384));
+    }
+}
+
+/// Panics unless each peer gets what it asked for by [`ask`].
+fn take(peers: Vec<Peer>, contents: &Contents) {
+    for (megabyte, mut peer) in peers.into_iter().enumerate() {
+        let (id, body) = peer.message();
+        assert_eq!(id, id::PIECE);
+        let block = &contents.bytes()[megabyte * MIB..megabyte * MIB + 16 * KIB];
+        assert!(body[8..] == *block, "the block of the MiB {megabyte}");
+    }
+}
+
+#[test]
+fn more_peers_than_may_wait_for_a_disk_hold_up_nobody_else() {
+    let peers = WAITS_PER_TORRENT + 8;
+    let contents = Contents::new(1, peers * MIB);
+    let mut disks = TwoDisks::new(&[("slow", &contents)]);
+    let torrent = disks.server.torrent("faulty/slow");
+    let mut slow = disks.join(&torrent, peers);
+    let mut before: Vec<_> = (0..4).map(|_| disks.join_well()).collect();
+    disks.faulty.hold("slow");
+    ask(&mut slow, &torrent);
+    disks.faulty.wait_until_held("slow", WAITS_PER_TORRENT);
+    for _ in 0..20 {
+        before.iter_mut().for_each(|peer| peer.goes_on());
+    }
+    disks.assert_well();
+    disks.assert_takes("new", &Contents::new(2, 3 * MIB));
+    disks.faulty.heal("slow");
+    take(slow, &contents);
+    disks.server.assert_alive();
+}
+
+/// A torrent's share of threads is its own: many slow ones take many threads, and still none of those that run tasks.
+#[test]
+fn more_held_reads_than_there_are_workers_hold_up_nobody_else() {
+    let workers = available_parallelism().map_or(1, usize::from);
+    let files: Vec<(String, Contents)> = (0..workers.max(2))
+        .map(|n| (format!("slow-{n}"), Contents::new(n as u64, WAITS_PER_TORRENT * MIB)))
+        .collect();
+    let on_disk: Vec<(&str, &Contents)> =
+        files.iter().map(|(name, contents)| (name.as_str(), contents)).collect();
+    let mut disks = TwoDisks::new(&on_disk);
+    let mut before = disks.join_well();
+    let mut slow = Vec::new();
+    for (name, contents) in &files {
+        let torrent = disks.server.torrent(format!("faulty/{name}"));
+        let mut peers = disks.join(&torrent, WAITS_PER_TORRENT);
+        disks.faulty.hold(name);
+        ask(&mut peers, &torrent);
+        disks.faulty.wait_until_held(name, WAITS_PER_TORRENT);
+        slow.push((name, peers, contents));
+        before.goes_on();
+        disks.assert_well();
+    }
+    disks.assert_takes("new", &Contents::new(100, 3 * MIB));
+    for (name, peers, contents) in slow {
+        disks.faulty.heal(name);
+        take(peers, contents);
+    }
+    disks.server.assert_alive();
+}
+
+/// Such requests must not pile up until there is no connection left for others.
+#[test]
+fn a_request_for_a_file_whose_disk_hangs_is_told_to_come_again() {
+    let contents = Contents::new(1, WAITS_PER_TORRENT * MIB);
+    let mut disks = TwoDisks::new(&[("slow", &contents)]);
+    let torrent = disks.server.torrent("faulty/slow");
+    let mut slow = disks.join(&torrent, WAITS_PER_TORRENT);
+    disks.faulty.hold("slow");
+    ask(&mut slow, &torrent);
+    disks.faulty.wait_until_held("slow", WAITS_PER_TORRENT);
+    let answer = disks.server.serve("faulty/slow").expect_sentence(503);
+    assert!(answer.header("retry-after").is_some());
+    disks.assert_well();
+    disks.faulty.heal("slow");
+    take(slow, &contents);
+    assert_eq!(disks.server.torrent("faulty/slow").info_hash, torrent.info_hash);
+    disks.server.assert_alive();
+}
+
+/// What hashes and what uploads may both be in a read that doesn't come back.
+#[test]
+fn sigterm_ends_it_though_the_disk_hangs() {
+    let contents = Contents::new(1, WAITS_PER_TORRENT * MIB);
+    let other = Contents::new(2, MIB);
+    let disks = hold_later(&[("slow", &contents), ("other", &other)], "other", &other);
+    let torrent = disks.server.torrent("faulty/slow");
+    let mut slow = disks.join(&torrent, WAITS_PER_TORRENT);
+    for name in ["slow", "other"] {
+        disks.faulty.hold(name);
+    }
+    ask(&mut slow, &torrent);
+    disks.faulty.wait_until_held("slow", WAITS_PER_TORRENT);
+    disks.faulty.wait_until_held("other", 1);
+    disks.stop();
+}
+
+/// A file of one piece takes one thread.
+#[test]
+fn a_thread_that_waits_for_the_disk_leaves_hashing_to_the_others() {
+    let contents = Contents::new(1, PIECE);
+    let disks = TwoDisks::with(
+        &[("slow", &contents)],
+        |disk| disk.hold("slow"),
+        |setup| setup.option("--hash-threads", "2"),
+    );
+    disks.faulty.wait_until_held("slow", 1);
+    disks.assert_well();
+    for round in 0..20 {
+        disks.assert_takes(&format!("new-{round}"), &Contents::new(round, 3 * MIB));
+    }
+    disks.faulty.heal("slow");
+    disks.server.torrent("faulty/slow").assert_describes(&contents);
+}
+
+#[test]
+fn what_is_hashed_is_served_while_all_threads_that_hash_wait_for_the_disk() {
+    let [contents, new] = [1, 2].map(|seed| Contents::new(seed, 3 * MIB));
+    let disks = hold_later(&[("slow", &contents)], "slow", &contents);
+    disks.faulty.hold("slow");
+    disks.faulty.wait_until_held("slow", 1);
+    new.write(disks.path("new"));
+    let mut waiting = disks.server.begin("/serve?new");
+    disks.assert_well();
+    disks.faulty.heal("slow");
+    Torrent::read(&Response::read(&mut waiting, false).expect(200).body).assert_describes(&new);
+    disks.server.torrent("faulty/slow").assert_describes(&contents);
+}
+
+/// Two disks and one thread that hashes, which tries one file of them again and again until that is held. Were it held
+/// from the start, nothing would be hashed at all.
+fn hold_later(files: &[(&str, &Contents)], name: &str, contents: &Contents) -> TwoDisks {
+    let fail = |disk: &FaultyFs| disk.fail(name, 0..contents.len());
+    TwoDisks::with(files, fail, |setup| setup.option("--hash-threads", "1"))
+}
