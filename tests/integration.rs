@@ -20,6 +20,7 @@ mod regression_load;
 mod serve;
 mod settling;
 mod slow_storage;
+mod stress;
 mod support;
 mod waiting;
 mod watching;
