@@ -32,6 +32,8 @@ pub(super) enum Closed {
     OtherTorrent,
     #[error("the peer took too long to agree on keys")]
     OpeningTimedOut,
+    #[error("the peer can't be reached: {0}")]
+    Unreachable(io::Error),
     #[error(transparent)]
     Opening(#[from] OpeningError),
     #[error("{0}")]
@@ -68,7 +70,9 @@ impl Closed {
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
             Self::Protocol(error) if error.is_violation() => "violation",
             Self::OpeningTimedOut | Self::Protocol(_) => "timeout",
-            Self::Opening(OpeningError::Io(_) | OpeningError::Eof) | Self::Io(_) => "network",
+            Self::Unreachable(_) | Self::Opening(OpeningError::Io(_) | OpeningError::Eof) | Self::Io(_) => {
+                "network"
+            }
         }
     }
 }

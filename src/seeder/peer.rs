@@ -80,7 +80,9 @@ impl Shared {
         let connecting = timeout(CONNECT_TIMEOUT, self.connect(addr));
         let stream = tokio::select! {
             () = self.shutdown.cancelled() => return Err(Closed::Shutdown),
-            connected = connecting => connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?,
+            connected = connecting => connected
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                .map_err(Closed::Unreachable)?,
         };
         let began = Instant::now();
         let handshaking = self.half_open.enter();
@@ -157,7 +159,7 @@ impl Shared {
 }
 
 /// Whether a dialled peer that we wouldn't know more of may be one that wants it the other way, encrypted or in the
-/// clear: such peers just close.
+/// clear: such peers just close. One that can't be reached can't be reached the other way either.
 fn is_silence(closed: &Closed) -> bool {
     match closed {
         Closed::Io(_) | Closed::OpeningTimedOut | Closed::Finished => true,
