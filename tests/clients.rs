@@ -56,7 +56,10 @@ macro_rules! matrix {
 matrix! {
     aria2 = Client::Aria2;
     ctorrent = Client::Ctorrent;
+    deluge = Client::Deluge;
     libtorrent = Client::Libtorrent;
+    qbittorrent = Client::Qbittorrent;
+    rtorrent = Client::Rtorrent;
     transmission = Client::Transmission;
 }
 

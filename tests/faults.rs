@@ -277,7 +277,7 @@ fn a_client_downloads_while_the_disk_of_another_file_fails() {
     let [first, second] = [0, 1].map(|n| &swarm.hosts()[n]);
     let rate = 8 * 1024 * 1024;
     let start = |host, name: &str| {
-        Client::Libtorrent.start_slowly(host, Source::Torrent(&swarm.torrent(host, name).bytes), rate)
+        Client::Libtorrent.slowed_to(rate).start(host, Source::Torrent(&swarm.torrent(host, name).bytes))
     };
     let (mut of_bad, mut of_well) = (start(first, "faulty/bad"), start(second, "well"));
     of_bad.wait_for_word("piece");

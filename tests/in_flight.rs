@@ -34,7 +34,7 @@ fn a_download_ends_from_the_old_file_when_that_is_replaced_by_rename() {
     let host = &swarm.hosts()[0];
     let torrent = swarm.torrent(host, "file");
     let mut download =
-        Client::Libtorrent.start_slowly(host, Source::Torrent(&torrent.bytes), 8 * 1024 * 1024);
+        Client::Libtorrent.slowed_to(8 * 1024 * 1024).start(host, Source::Torrent(&torrent.bytes));
     download.wait_for_word("piece");
     new.write(swarm.path(".next"));
     fs::rename(swarm.path(".next"), swarm.path("file")).expect("a file can be replaced");
@@ -51,7 +51,7 @@ fn survives(change: impl FnOnce(&Path), new: &Contents) {
     Contents::new(3, KIB).write(swarm.path("other"));
     let torrent = swarm.torrent(&swarm.hosts()[0], "file");
     let source = Source::Torrent(&torrent.bytes);
-    let mut download = Client::Libtorrent.start_slowly(&swarm.hosts()[0], source, 4 * 1024 * 1024);
+    let mut download = Client::Libtorrent.slowed_to(4 * 1024 * 1024).start(&swarm.hosts()[0], source);
     download.wait_for_word("piece");
     change(&path);
     let host = &swarm.hosts()[1];

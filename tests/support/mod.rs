@@ -6,6 +6,7 @@ pub(crate) mod clients;
 pub(crate) mod faulty_fs;
 pub(crate) mod files;
 pub(crate) mod http;
+mod launch;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod remote_fs;
