@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod clients;
 mod dialects;
+mod encryption;
 mod faults;
 mod ignoring;
 mod in_flight;

@@ -188,9 +188,19 @@ impl Server {
         stream
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr()
+    }
+
     /// Whether its log has these words so far.
     pub(crate) fn has_logged(&self, words: &str) -> bool {
-        self.process.stderr().contains(words)
+        self.count_logged(words) > 0
+    }
+
+    /// How many lines of its log have these words so far.
+    pub(crate) fn count_logged(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(words)).count()
     }
 
     /// What it has told whoever reads its log as it is by default, as far as these words are in it: lines from INFO up.

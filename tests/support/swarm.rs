@@ -5,11 +5,30 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::clients::{Client, Download, Source};
+use super::clients::{Download, Launch, Source};
 use super::http::{self, Response};
 use super::net::{Host, Net};
-use super::server::{Server, serve_target};
+use super::server::{Server, Setup, serve_target};
 use super::torrent::Torrent;
+use super::tracker::{DOWNLOADER, announce_target, encode_all};
+
+/// Who began a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Accepted,
+    Dialled,
+}
+
+/// How it went on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    InTheClear,
+    Encrypted,
+}
+
+fn yes_or_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
 
 pub(crate) struct Swarm {
     // In this order, for the server must end before its network does.
@@ -28,9 +47,19 @@ impl Swarm {
         Self::serving(net, TempDir::new().expect("a temporary directory can be made"))
     }
 
+    /// With so many hosts for clients, and options for the server.
+    pub(crate) fn with(clients: u8, options: impl FnOnce(Setup<'_>) -> Setup<'_>) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        Self::build(Net::new(clients + 1), directory, options)
+    }
+
     /// With a directory that has something in it.
     pub(crate) fn serving(net: Net, directory: TempDir) -> Self {
-        let server = Server::serving(directory.path()).on(net.origin()).start();
+        Self::build(net, directory, |setup| setup)
+    }
+
+    fn build(net: Net, directory: TempDir, options: impl FnOnce(Setup<'_>) -> Setup<'_>) -> Self {
+        let server = options(Server::serving(directory.path()).on(net.origin())).start();
         Self { server, net, directory }
     }
 
@@ -65,9 +94,39 @@ impl Swarm {
         Torrent::read(&self.serve(host, name).expect(200).body)
     }
 
+    /// The magnet link of a file.
+    pub(crate) fn magnet(&self, host: &Host, name: &str) -> String {
+        self.get(host, format!("/magnet?{name}")).expect(200).text()
+    }
+
     /// Fetches the torrent and starts a client with it.
-    pub(crate) fn start(&self, client: Client, host: &Host, name: impl AsRef<Path>) -> Download {
-        client.start(host, Source::Torrent(&self.torrent(host, name).bytes))
+    pub(crate) fn start(&self, client: impl Into<Launch>, host: &Host, name: impl AsRef<Path>) -> Download {
+        client.into().start(host, Source::Torrent(&self.torrent(host, name).bytes))
+    }
+
+    /// A host says that it downloads a torrent and accepts peers on `port`.
+    pub(crate) fn announce(&self, host: &Host, info_hash: [u8; 20], port: u16) {
+        self.get(host, announce_target(&encode_all(&info_hash), port, DOWNLOADER)).expect(200);
+    }
+
+    /// How many peers have shaken hands so far, as `/metrics` has it.
+    pub(crate) fn opened(&self, way: Way, cipher: Said) -> u64 {
+        let (dialled, encrypted) = (yes_or_no(way == Way::Dialled), yes_or_no(cipher == Said::Encrypted));
+        self.sample(&format!(
+            "distributor_peers_opened_total{{dialled=\"{dialled}\",encrypted=\"{encrypted}\"}}"
+        ))
+    }
+
+    /// How many bytes were sent to peers so far.
+    pub(crate) fn uploaded(&self) -> u64 {
+        self.sample("distributor_uploaded_bytes_total")
+    }
+
+    /// What was never counted is left out of `/metrics`.
+    fn sample(&self, name: &str) -> u64 {
+        let text = self.get(self.origin(), "/metrics").expect(200).text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a counter is a number"))
     }
 
     /// `http://origin:6969/serve?NAME`
