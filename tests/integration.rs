@@ -14,6 +14,7 @@ mod ignoring;
 mod in_flight;
 mod leaving;
 mod library;
+mod magnets;
 mod names;
 mod noticing;
 mod regression;
