@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod clients;
 mod dialects;
+mod dialling;
 mod encryption;
 mod faults;
 mod ignoring;

@@ -1,8 +1,11 @@
 //! A peer that is nothing but a socket: what it sends is written out in the test.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+use super::net::Host;
+use super::wait_for;
 
 /// Longer than any deadline of the program that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +21,51 @@ pub(crate) mod id {
     pub(crate) const REQUEST: u8 = 6;
     pub(crate) const PIECE: u8 = 7;
     pub(crate) const CANCEL: u8 = 8;
+    /// BEP 10.
+    pub(crate) const EXTENDED: u8 = 20;
+}
+
+/// Bytes of a handshake.
+pub(crate) const HANDSHAKE_LEN: usize = 68;
+
+/// Where a peer waits to be dialled.
+pub(crate) struct Door {
+    listener: TcpListener,
+}
+
+impl Door {
+    /// On a port of the system's choosing.
+    pub(crate) fn open(host: &Host) -> Self {
+        let listener = host.inside(|| TcpListener::bind((host.address(), 0)).expect("a host can listen"));
+        listener.set_nonblocking(true).expect("a socket takes options");
+        Self { listener }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.listener.local_addr().expect("a listener has an address").port()
+    }
+
+    /// The next connection, which has to come.
+    #[track_caller]
+    pub(crate) fn accept(&self) -> Peer {
+        Peer::on(wait_for("the seeder's call", || self.knock()))
+    }
+
+    /// Whether a connection has come that was not accepted.
+    pub(crate) fn is_knocked_at(&self) -> bool {
+        self.knock().is_some()
+    }
+
+    fn knock(&self) -> Option<TcpStream> {
+        match self.listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).expect("a socket takes options");
+                Some(stream)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("nothing can be accepted: {error}"),
+        }
+    }
 }
 
 /// One connection to the seeder.
@@ -28,7 +76,10 @@ pub(crate) struct Peer {
 impl Peer {
     #[track_caller]
     pub(crate) fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the peer address accepts connections");
+        Self::on(TcpStream::connect_timeout(&to, PATIENCE).expect("the peer address accepts connections"))
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes options");
         Self { stream }
@@ -37,12 +88,17 @@ impl Peer {
     /// Connects, shakes hands and takes the bitfield, which it returns.
     #[track_caller]
     pub(crate) fn join(to: SocketAddr, info_hash: [u8; 20]) -> (Self, Vec<u8>) {
-        let mut peer = Self::connect(to);
-        peer.send(&handshake(info_hash));
-        peer.read(68);
-        let (id, bitfield) = peer.message();
+        Self::connect(to).shake_hands(info_hash)
+    }
+
+    /// Shakes hands on a connection that it has made, and takes the bitfield, which it returns.
+    #[track_caller]
+    pub(crate) fn shake_hands(mut self, info_hash: [u8; 20]) -> (Self, Vec<u8>) {
+        self.send(&handshake(info_hash));
+        self.read(HANDSHAKE_LEN);
+        let (id, bitfield) = self.message();
         assert_eq!(id, id::BITFIELD, "the bitfield comes right after the handshake");
-        (peer, bitfield)
+        (self, bitfield)
     }
 
     /// As [`Self::join`], then says that it is interested, and waits for the unchoke.
@@ -64,6 +120,16 @@ impl Peer {
     pub(crate) fn send_and_expect_close(mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
         self.expect_close();
+    }
+
+    /// Shakes hands, and then waits until the seeder has hung up, whatever it says before.
+    #[track_caller]
+    pub(crate) fn shake_hands_in_vain(mut self, info_hash: [u8; 20]) {
+        self.send(&handshake(info_hash));
+        match self.stream.read_to_end(&mut Vec::new()) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("it didn't hang up: {error}"),
+            _ => {}
+        }
     }
 
     #[track_caller]
