@@ -18,6 +18,7 @@ mod library;
 mod magnets;
 mod names;
 mod noticing;
+mod recorder;
 mod regression;
 mod regression_load;
 mod serve;

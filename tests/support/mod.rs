@@ -9,6 +9,7 @@ pub(crate) mod http;
 mod launch;
 pub(crate) mod net;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod remote_fs;
 pub(crate) mod seed;
 pub(crate) mod server;

@@ -15,6 +15,8 @@ pub(crate) struct Torrent {
     pub(crate) private: bool,
     /// SHA-1 of the info dictionary as it stands in the file.
     pub(crate) info_hash: [u8; 20],
+    /// Bytes of it.
+    pub(crate) info_len: usize,
     pieces: Vec<u8>,
 }
 
@@ -34,6 +36,7 @@ impl Torrent {
             piece_length,
             private: info.find("private").is_some_and(|private| private.integer() == 1),
             info_hash: Sha1::digest(&bytes[torrent.range("info")]).into(),
+            info_len: torrent.range("info").len(),
             pieces,
         }
     }

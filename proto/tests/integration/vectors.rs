@@ -4,6 +4,8 @@
 //! `@ dialled` where we were the side that dialled), then `> HEX` for what the client wrote, in the portions in which
 //! it was read, and `< HEX`, `< block INDEX BEGIN LEN` and `< metadata START END` for what we said. What we said has
 //! to be the beginning of what we say now, in the same order; keep-alives don't count, being time's.
+//!
+//! `tests/recorder.rs` writes those of stock clients, each in the clear and accepted.
 
 use std::{
     fs,
@@ -15,7 +17,7 @@ use std::{
 
 use distributor_proto::{
     Event, ExtendedHandshake, Extensions, Geometry, HANDSHAKE_LEN, Handshake, InfoHash, Input, Message,
-    Seeding, Session, SessionConfig, SessionError,
+    PieceIndex, Seeding, Session, SessionConfig, SessionError,
 };
 
 use crate::support::{Driver, OUR_ID};
@@ -134,6 +136,17 @@ impl Vector {
         config
     }
 
+    /// The pieces that were suggested then: the driver's choice, not the session's, and made at an unchoke.
+    fn suggestions(&self) -> impl Iterator<Item = PieceIndex> {
+        self.said.iter().filter_map(|said| match said {
+            Said::Bytes(bytes) => match Message::decode(&bytes[4..], Extensions::ALL) {
+                Ok(Message::Suggest { index }) => self.seeding.geometry.piece(index),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     fn driver(&self) -> Driver {
         let now = Instant::now();
         let session = if self.dialled {
@@ -160,7 +173,12 @@ impl Vector {
                         assert_eq!(info_hash, self.info_hash);
                         driver.input(Input::Accept { seeding: self.seeding })?;
                     }
-                    Event::Interested => driver.input(Input::Unchoke)?,
+                    Event::Interested => {
+                        driver.input(Input::Unchoke)?;
+                        for piece in self.suggestions() {
+                            driver.input(Input::Suggest(piece))?;
+                        }
+                    }
                     _ => {}
                 }
             }
