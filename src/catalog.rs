@@ -368,7 +368,7 @@ impl Catalog {
     /// watched.
     pub(crate) fn exact_name(&self, at: &FilePath) -> PathBuf {
         match self.roots.len() {
-            1 => at.path.clone(),
+            1 => at.path.to_path_buf(),
             _ => Path::new(self.roots.get(at.root).name()).join(&at.path),
         }
     }
@@ -453,7 +453,7 @@ mod tests {
             let file = std::fs::File::options().write(true).open(&full).unwrap();
             file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(mtime)).unwrap();
             let binding = Binding::of(&file.metadata().unwrap());
-            SettledFile { at: FilePath::new(id, path), target: path.into(), binding }
+            SettledFile::new(FilePath::new(id, path), Path::new(path), binding)
         }
 
         fn torrent(&self, root: &str, path: &str, mtime: u64) -> Arc<Torrent> {

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -181,15 +182,17 @@ fn open_root(given: &Path) -> io::Result<Root> {
 }
 
 /// Where a file lies: a watched directory and a path below it, as it is asked for (links not resolved).
+///
+/// Every room keeps some; with a hundred thousand files it counts that they share the path's bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FilePath {
     pub(crate) root: RootId,
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
 }
 
 impl FilePath {
-    pub(crate) fn new(root: RootId, path: impl Into<PathBuf>) -> Self {
-        Self { root, path: path.into() }
+    pub(crate) fn new(root: RootId, path: impl AsRef<Path>) -> Self {
+        Self { root, path: path.as_ref().into() }
     }
 }
 
@@ -207,9 +210,18 @@ pub(crate) struct Timestamp {
 }
 
 impl Timestamp {
+    pub(crate) const fn from_parts(seconds: i64, nanoseconds: u32) -> Self {
+        Self { seconds, nanoseconds }
+    }
+
     fn new(seconds: i64, nanoseconds: i64) -> Self {
         // A file system that reports nonsense gets a stable nonsense.
-        Self { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) }
+        Self::from_parts(seconds, u32::try_from(nanoseconds).unwrap_or(0))
+    }
+
+    /// Seconds, and the nanoseconds to be added to them.
+    pub(crate) const fn parts(self) -> (i64, u32) {
+        (self.seconds, self.nanoseconds)
     }
 
     /// Times that the clock can't hold (before 1970, or far in the future) become its start.
@@ -233,21 +245,40 @@ pub(crate) struct Binding {
 /// an unlink and chmod also move: an inode that was replaced by rename still holds what it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Contents {
-    device: u64,
-    inode: u64,
+    id: InodeId,
     size: u64,
     mtime: Timestamp,
 }
 
+/// What an inode is known by while it exists; a later one may get the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct InodeId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl InodeId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
 impl Binding {
+    pub(crate) const fn new(id: InodeId, size: u64, mtime: Timestamp, ctime: Timestamp) -> Self {
+        Self { contents: Contents { id, size, mtime }, ctime }
+    }
+
     pub(crate) fn of(metadata: &Metadata) -> Self {
         let contents = Contents {
-            device: metadata.dev(),
-            inode: metadata.ino(),
+            id: InodeId::of(metadata),
             size: metadata.size(),
             mtime: Timestamp::new(metadata.mtime(), metadata.mtime_nsec()),
         };
         Self { contents, ctime: Timestamp::new(metadata.ctime(), metadata.ctime_nsec()) }
+    }
+
+    pub(crate) fn id(&self) -> InodeId {
+        self.contents.id
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -256,6 +287,10 @@ impl Binding {
 
     pub(crate) fn mtime(&self) -> Timestamp {
         self.contents.mtime
+    }
+
+    pub(crate) fn ctime(&self) -> Timestamp {
+        self.ctime
     }
 
     /// How long ago anything about the inode last changed; nothing, if by the clock that is yet to come.
@@ -310,11 +345,16 @@ pub(crate) enum Sameness {
 pub(crate) struct SettledFile {
     pub(crate) at: FilePath,
     /// Relative to the root, links resolved: what [`Root::open`] takes.
-    pub(crate) target: PathBuf,
+    pub(crate) target: Arc<Path>,
     pub(crate) binding: Binding,
 }
 
 impl SettledFile {
+    pub(crate) fn new(at: FilePath, target: &Path, binding: Binding) -> Self {
+        let target = if *at.path == *target { Arc::clone(&at.path) } else { target.into() };
+        Self { at, target, binding }
+    }
+
     /// The name that a torrent gives the file: the last component of the path that it is asked for by.
     pub(crate) fn name(&self) -> &[u8] {
         self.at.path.file_name().unwrap_or_default().as_bytes()
@@ -326,6 +366,6 @@ impl Binding {
     /// A binding with no file behind it; times are seconds since 1970.
     pub(crate) fn for_test(inode: u64, size: u64, mtime: i64, ctime: i64) -> Self {
         let (mtime, ctime) = (Timestamp::new(mtime, 0), Timestamp::new(ctime, 0));
-        Self { contents: Contents { device: 1, inode, size, mtime }, ctime }
+        Self::new(InodeId { device: 1, inode }, size, mtime, ctime)
     }
 }

@@ -348,7 +348,7 @@ mod tests {
         fn settled(&self) -> SettledFile {
             let binding = Binding::of(&std::fs::metadata(self.path()).unwrap());
             let (root, _) = self.roots.iter().next().unwrap();
-            SettledFile { at: FilePath::new(root, "file"), target: Path::new("file").to_owned(), binding }
+            SettledFile::new(FilePath::new(root, "file"), Path::new("file"), binding)
         }
     }
 

@@ -177,7 +177,7 @@ mod tests {
         let binding = Binding::of(&file.metadata().unwrap());
         let at = FilePath::new(roots.iter().next().unwrap().0, name);
         let share = HashingProgress::default().begin(binding.size(), std::time::Instant::now());
-        Arc::new(Job::new(SettledFile { at, target: name.into(), binding }, true, share))
+        Arc::new(Job::new(SettledFile { at, target: Path::new(name).into(), binding }, true, share))
     }
 
     /// Takes the next task and does it as far as the queue is concerned; says which file it was of, and which piece.

@@ -98,7 +98,7 @@ impl MakingTorrent {
         let file = SettledFile {
             // A file that is named through a link keeps the link's name.
             at: FilePath::new(root, path.file_name().unwrap_or(target)),
-            target: target.into(),
+            target: Path::new(target).into(),
             binding: Binding::of(&metadata),
         };
         let (hasher, results) = Hasher::start(config, Arc::new(roots))?;

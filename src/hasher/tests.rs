@@ -1,7 +1,7 @@
 //! Files through the whole room: what comes out, and what is left out.
 
 use super::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
@@ -30,7 +30,7 @@ impl Bench {
     fn settled(&self, name: &str, path: &Path) -> SettledFile {
         let (root, _) = self.roots.iter().next().unwrap();
         let binding = Binding::of(&std::fs::metadata(path).unwrap());
-        SettledFile { at: FilePath::new(root, name), target: PathBuf::from(name), binding }
+        SettledFile { at: FilePath::new(root, name), target: Path::new(name).into(), binding }
     }
 
     fn start(&self, config: HashingConfig) -> (Hasher, mpsc::Receiver<Hashed>) {

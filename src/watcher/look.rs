@@ -187,7 +187,7 @@ impl Survey {
     ) -> Result<(), Stopped> {
         // A link made to a file that is being written knows nothing of the writer; the file's own entry does.
         if heard == Heard::Looked
-            && target != at.path
+            && *target != *at.path
             && self.tree(at.root).file(&target).is_some_and(|file| file.settling.is_writing())
         {
             heard = Heard::Written;
@@ -222,7 +222,7 @@ impl Survey {
         tracing::debug!(?at, ?heard, ?report);
         self.out.send(match report {
             Report::Pending => WatchEvent::Pending(at.clone()),
-            Report::Settled => WatchEvent::Settled(SettledFile { at: at.clone(), target, binding: *binding }),
+            Report::Settled => WatchEvent::Settled(SettledFile::new(at.clone(), &target, *binding)),
             Report::Gone => WatchEvent::Gone(at.clone()),
         })
     }

@@ -131,7 +131,7 @@ impl Survey {
         }
         for component in asked.path.components() {
             let Component::Normal(name) = component else { return Ok(()) };
-            at.path.push(name);
+            at.path = at.path.join(name).into();
             match self.look(&at, Heard::Looked, None)? {
                 Found::Directory { new: true } => self.scan(at.clone(), Heard::Looked)?,
                 Found::Directory { new: false } => {}
@@ -222,7 +222,7 @@ impl Survey {
                 silent: false,
             };
             let entry = Entry { kind: Kind::Directory(directory), link: None, scan: self.scan };
-            self.tree_mut(id).insert(PathBuf::new(), entry);
+            self.tree_mut(id).insert(Path::new("").into(), entry);
         }
         Ok(true)
     }

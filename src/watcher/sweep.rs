@@ -2,7 +2,8 @@
 //! What is met is looked at, and so is what was known and not met. When to do so is for others to say.
 
 use std::fs::ReadDir;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::look::Found;
 use super::outlet::Stopped;
@@ -29,7 +30,7 @@ pub(super) struct Sweep {
 enum Stage {
     Reading(FilePath, ReadDir),
     /// All names were read. Those that were known and not among them come in their order.
-    Missing(FilePath, PathBuf),
+    Missing(FilePath, Arc<Path>),
 }
 
 impl Sweep {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::settle::Settling;
@@ -60,7 +61,7 @@ type Index = HashMap<PathBuf, BTreeSet<PathBuf>>;
 pub(super) struct Tree {
     /// By the path that is asked for; the watched directory itself is the empty path. A path's order is that of its
     /// components, so what lies below a directory follows it without a gap.
-    entries: BTreeMap<PathBuf, Entry>,
+    entries: BTreeMap<Arc<Path>, Entry>,
     /// The asked-for paths of a directory: its own, and those through links.
     by_real: Index,
     /// The links that a path on the disk is on the way of.
@@ -110,9 +111,9 @@ impl Tree {
     }
 
     /// The path must not be there.
-    pub(super) fn insert(&mut self, asked: PathBuf, entry: Entry) {
+    pub(super) fn insert(&mut self, asked: Arc<Path>, entry: Entry) {
         if let Kind::Directory(directory) = &entry.kind {
-            self.by_real.entry(directory.real.clone()).or_default().insert(asked.clone());
+            self.by_real.entry(directory.real.clone()).or_default().insert(asked.to_path_buf());
         }
         if let Some(link) = &entry.link {
             attach(&mut self.on_the_way, link, &asked);
@@ -135,7 +136,7 @@ impl Tree {
     }
 
     /// Takes out the first entry strictly below a path.
-    pub(super) fn take_first_below(&mut self, asked: &Path) -> Option<(PathBuf, Entry)> {
+    pub(super) fn take_first_below(&mut self, asked: &Path) -> Option<(Arc<Path>, Entry)> {
         let (first, _) = self.from(Bound::Excluded(asked), asked).next()?;
         let first = first.clone();
         let entry = self.take(&first)?;
@@ -155,14 +156,14 @@ impl Tree {
 
     /// The first entry of a directory that comes after `last`, which is another of its entries or itself; and the scan
     /// that the entry was met in.
-    pub(super) fn child_after(&self, directory: &Path, last: &Path) -> Option<(PathBuf, u64)> {
+    pub(super) fn child_after(&self, directory: &Path, last: &Path) -> Option<(Arc<Path>, u64)> {
         // No name has a NUL in it, so whatever lies below `last` comes before this.
         let mut past = last.as_os_str().to_owned();
         if last != directory {
             past.push("\0");
         }
         let (path, entry) = self.from(Bound::Excluded(Path::new(&past)), directory).next()?;
-        Some((path.clone(), entry.scan))
+        Some((Arc::clone(path), entry.scan))
     }
 
     /// The asked-for paths that a change at `real` concerns: it is there itself, or on the way of a link.
@@ -198,7 +199,7 @@ impl Tree {
         &'a self,
         start: Bound<&'a Path>,
         below: &'a Path,
-    ) -> impl Iterator<Item = (&'a PathBuf, &'a Entry)> {
+    ) -> impl Iterator<Item = (&'a Arc<Path>, &'a Entry)> {
         self.entries
             .range::<Path, _>((start, Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(below))
@@ -241,10 +242,10 @@ mod tests {
                 unreadable: false,
                 silent: false,
             });
-            tree.insert(path.into(), Entry { kind, link: None, scan: 0 });
+            tree.insert(Path::new(path).into(), Entry { kind, link: None, scan: 0 });
         }
         let children = |directory: &str| {
-            let mut last = PathBuf::from(directory);
+            let mut last: Arc<Path> = Path::new(directory).into();
             let mut all = Vec::new();
             while let Some((child, _)) = tree.child_after(Path::new(directory), &last) {
                 all.push(child.display().to_string());

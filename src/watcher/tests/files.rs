@@ -39,7 +39,7 @@ fn offers_a_copied_file() {
             Command::new("cp").arg(flags).arg(field.outside("a")).arg(field.path("a")).status().expect("cp");
         assert!(status.success());
         let file = field.settled("a");
-        assert_eq!(file.target, Path::new("a"));
+        assert_eq!(*file.target, *Path::new("a"));
         assert_eq!(file.binding.size(), 5);
         field.remove("a");
         field.gone("a");

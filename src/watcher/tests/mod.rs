@@ -158,7 +158,7 @@ impl Field {
         let path = path.as_ref();
         loop {
             if let WatchEvent::Settled(file) = self.next()
-                && file.at.path == path
+                && *file.at.path == *path
             {
                 let target = fs::symlink_metadata(self.path(&file.target)).expect("it is there");
                 assert_eq!(file.binding, Binding::of(&target), "the binding of {path:?}");
@@ -209,9 +209,9 @@ pub(super) fn plan() -> Plan {
 
 fn said(event: &WatchEvent) -> Said {
     match event {
-        WatchEvent::Pending(at) => ("pending", at.path.clone()),
-        WatchEvent::Settled(file) => ("settled", file.at.path.clone()),
-        WatchEvent::Gone(at) => ("gone", at.path.clone()),
+        WatchEvent::Pending(at) => ("pending", at.path.to_path_buf()),
+        WatchEvent::Settled(file) => ("settled", file.at.path.to_path_buf()),
+        WatchEvent::Gone(at) => ("gone", at.path.to_path_buf()),
         WatchEvent::Scanned => ("scanned", PathBuf::new()),
     }
 }

@@ -58,7 +58,7 @@ fn happen(root: &Path, dice: &mut Dice) -> Option<u64> {
 }
 
 /// What must be offered, with the target and what is in it.
-type Offer = BTreeMap<PathBuf, (PathBuf, Binding)>;
+type Offer = BTreeMap<Arc<Path>, (Arc<Path>, Binding)>;
 
 fn walk(root: &Path, asked: &Path, above: &[PathBuf], links: usize, offer: &mut Offer) {
     let Some(real) = above.last() else { return };
@@ -83,7 +83,7 @@ fn walk(root: &Path, asked: &Path, above: &[PathBuf], links: usize, offer: &mut 
             above.push(end.clone());
             walk(root, &asked, &above, links, offer);
         } else if metadata.len() > 0 {
-            offer.insert(asked, (target.to_owned(), Binding::of(&metadata)));
+            offer.insert(asked.into(), (target.into(), Binding::of(&metadata)));
         }
     }
 }
@@ -112,7 +112,7 @@ fn goes_through_hidden(root: &Path, link: &Path) -> bool {
 }
 
 /// What the watcher said last of each path; nothing is `Pending`.
-type SoSaid = BTreeMap<PathBuf, Option<(PathBuf, Binding)>>;
+type SoSaid = BTreeMap<Arc<Path>, Option<(Arc<Path>, Binding)>>;
 
 /// Reads on while the check goes on: it ends only if somebody reads.
 fn check(field: &mut Field, path: &Path, said: &mut SoSaid) {
