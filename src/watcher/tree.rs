@@ -61,7 +61,8 @@ type Index = HashMap<PathBuf, BTreeSet<PathBuf>>;
 pub(super) struct Tree {
     /// By the path that is asked for; the watched directory itself is the empty path. A path's order is that of its
     /// components, so what lies below a directory follows it without a gap.
-    entries: BTreeMap<Arc<Path>, Entry>,
+    /// Boxed, since a third of a map's room is empty.
+    entries: BTreeMap<Arc<Path>, Box<Entry>>,
     /// The asked-for paths of a directory: its own, and those through links.
     by_real: Index,
     /// The links that a path on the disk is on the way of.
@@ -74,7 +75,7 @@ impl Tree {
     }
 
     pub(super) fn get_mut(&mut self, asked: &Path) -> Option<&mut Entry> {
-        self.entries.get_mut(asked)
+        self.entries.get_mut(asked).map(AsMut::as_mut)
     }
 
     pub(super) fn directory(&self, asked: &Path) -> Option<&Directory> {
@@ -118,7 +119,7 @@ impl Tree {
         if let Some(link) = &entry.link {
             attach(&mut self.on_the_way, link, &asked);
         }
-        self.entries.insert(asked, entry);
+        self.entries.insert(asked, Box::new(entry));
     }
 
     /// What was a link may be none any more, or lead elsewhere.
@@ -144,7 +145,7 @@ impl Tree {
     }
 
     pub(super) fn take(&mut self, asked: &Path) -> Option<Entry> {
-        let entry = self.entries.remove(asked)?;
+        let entry = *self.entries.remove(asked)?;
         if let Kind::Directory(directory) = &entry.kind {
             remove_one(&mut self.by_real, &directory.real, asked);
         }
@@ -203,6 +204,7 @@ impl Tree {
         self.entries
             .range::<Path, _>((start, Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(below))
+            .map(|(path, entry)| (path, &**entry))
     }
 }
 

@@ -147,7 +147,9 @@ fn watches_directories_that_lie_in_each_other() {
                 WatchEvent::Gone(at) => at,
                 WatchEvent::Pending(_) | WatchEvent::Scanned => continue,
             };
-            both.retain(|(what, root, path)| *what != said(&event).0 || *root != at.root || **path != *at.path);
+            both.retain(|(what, root, path)| {
+                *what != said(&event).0 || *root != at.root || **path != *at.path
+            });
         }
     };
     let ids: Vec<RootId> = roots.iter().map(|(id, _)| id).collect();
