@@ -14,11 +14,12 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use memmap2::{MmapOptions, MmapRaw};
+use tracing::warn;
 
 use crate::files::{Binding, Contents, Roots, Sameness, SettledFile};
 
@@ -36,20 +37,33 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     roots: Arc<Roots>,
     open: Mutex<HashMap<Contents, Weak<OpenFile>>>,
+    /// That there was no descriptor for a file was said, and there has been none since.
+    lacks_descriptors: AtomicBool,
     epoch: Instant,
 }
 
+/// How often to see whether there is a descriptor for a file again.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait for one. Connections give theirs back sooner: they end, or are ended for saying nothing.
+const MAX_DESCRIPTOR_WAIT: Duration = Duration::from_secs(300);
+
 impl Store {
     pub(crate) fn new(roots: Arc<Roots>) -> Self {
-        Self { roots, open: Mutex::default(), epoch: Instant::now() }
+        Self {
+            roots,
+            open: Mutex::default(),
+            lacks_descriptors: AtomicBool::new(false),
+            epoch: Instant::now(),
+        }
     }
 
-    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk.
+    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk, and for a descriptor where
+    /// all are taken: that is no fault of the file's.
     pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
         if let Some(open) = self.find_open(&file.binding.contents()) {
             return Ok(open);
         }
-        let opened = self.roots.get(file.at.root).open(&file.target)?;
+        let opened = self.open_file(file)?;
         let opened = OpenFile::map(opened, file.binding, self.epoch)?;
 
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +77,33 @@ impl Store {
         Ok(opened)
     }
 
+    fn open_file(&self, file: &SettledFile) -> io::Result<File> {
+        let end = Instant::now() + MAX_DESCRIPTOR_WAIT;
+        loop {
+            match self.roots.get(file.at.root).open(&file.target) {
+                Err(error) if is_lack_of_descriptors(&error) && Instant::now() < end => {
+                    if !self.lacks_descriptors.swap(true, Ordering::Relaxed) {
+                        warn!(%error, "downloads wait for a file to be opened; raise the limit: ulimit -n");
+                    }
+                    std::thread::sleep(DESCRIPTOR_PAUSE);
+                }
+                opened => {
+                    self.lacks_descriptors.store(false, Ordering::Relaxed);
+                    return opened;
+                }
+            }
+        }
+    }
+
     /// The open file of these contents, if a connection holds one.
     pub(crate) fn find_open(&self, contents: &Contents) -> Option<Arc<OpenFile>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(contents).and_then(Weak::upgrade)
     }
+}
+
+/// Whether the process or the system has too many open files.
+fn is_lack_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// A mapped file, bound to the state of its inode.
