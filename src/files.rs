@@ -219,6 +219,12 @@ impl Timestamp {
         Self::from_parts(seconds, u32::try_from(nanoseconds).unwrap_or(0))
     }
 
+    /// When the inode was made, where the file system knows.
+    pub(crate) fn of_birth(metadata: &Metadata) -> Option<Self> {
+        let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::from_parts(i64::try_from(since.as_secs()).ok()?, since.subsec_nanos()))
+    }
+
     /// Seconds, and the nanoseconds to be added to them.
     pub(crate) const fn parts(self) -> (i64, u32) {
         (self.seconds, self.nanoseconds)

@@ -106,6 +106,12 @@ impl Info {
         self.pieces.as_chunks().0.get(piece.get() as usize)
     }
 
+    /// The SHA-1 of every piece, one after the other.
+    #[must_use]
+    pub const fn pieces(&self) -> &Bytes {
+        &self.pieces
+    }
+
     /// Whether clients must keep to this torrent's tracker (BEP 27).
     #[must_use]
     pub const fn is_private(&self) -> bool {

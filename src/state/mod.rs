@@ -1,0 +1,214 @@
+//! What survives a restart: which files were hashed, as which inode and with what digests, so that nothing is hashed
+//! twice. Owns the database and the thread that writes to it; opens served files only to have their bytes put on the
+//! disk, and knows no torrents.
+//!
+//! ```text
+//!  remember ──▶ mailbox ──▶ writer ──▶ database (redb)
+//!                  │                      │
+//!  recall  ◀───────┴──────────────────────╯
+//! ```
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `record` | one file as bytes |
+//! | `recall` | whether a file is one that is remembered |
+//! | `mailbox` | what is on its way to the database |
+//! | `writer` | the thread: batches, and that a record never reaches the disk before the bytes that it vouches for |
+//! | `database` | tables, transactions, and every kind of damage |
+//! | `place` | the directory |
+
+mod database;
+mod mailbox;
+mod place;
+mod recall;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use distributor_proto::{Geometry, Info, InfoHash};
+use tracing::{debug, warn};
+
+pub(crate) use self::mailbox::Pieces;
+pub use self::place::StateError;
+pub(crate) use self::writer::Writer;
+
+use self::database::{Database, Trouble};
+use self::mailbox::{Entry, Mailbox};
+use self::recall::{Verdict, judge, was_moved};
+use self::record::{Day, Record};
+use crate::files::{InodeId, Roots, SettledFile};
+
+/// Records on their way to the disk, at some hundred bytes each, their digests not counted: these a torrent keeps as
+/// long as nobody else does. What comes beyond that is not remembered.
+const MAX_WAITING: usize = 1_000_000;
+
+/// What is remembered of files. All that waits for the disk says so.
+#[derive(Debug)]
+pub(crate) struct State {
+    database: Arc<Database>,
+    mailbox: Arc<Mailbox>,
+    roots: Arc<Roots>,
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    pub(crate) info_hash: InfoHash,
+    /// Bytes in the encoded info dictionary.
+    pub(crate) metadata_len: u32,
+    /// Where they aren't on the disk yet.
+    pub(crate) pieces: Option<Arc<Pieces>>,
+}
+
+impl State {
+    /// Opens what is remembered in a directory, and makes that if need be. Nothing if it can't be had, which is logged:
+    /// files are served all the same. The writer's end is the end of writing.
+    pub(crate) fn open(
+        directory: &Path,
+        roots: &Arc<Roots>,
+    ) -> Result<Option<(Arc<Self>, Writer)>, StateError> {
+        place::refuse_served(directory, roots)?;
+        let start = || {
+            place::make(directory).map_err(Trouble::Io)?;
+            let database = Arc::new(Database::open(directory)?);
+            let mailbox = Arc::new(Mailbox::new(MAX_WAITING));
+            let writer = Writer::start(Arc::clone(&database), Arc::clone(&mailbox), Arc::clone(roots));
+            let state = Self { database, mailbox, roots: Arc::clone(roots) };
+            Ok((Arc::new(state), writer.map_err(Trouble::Io)?))
+        };
+        match start() {
+            Ok(started) => Ok(Some(started)),
+            Err(trouble) => {
+                let advice = match trouble {
+                    Trouble::Taken => "each process needs its own: name another one with --state DIR",
+                    _ => "name another one with --state DIR, or --no-state if that is meant",
+                };
+                let directory = directory.display();
+                warn!(
+                    "can't remember files in {directory}: {trouble}; all are hashed at every start; {advice}"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Remembers a file that was hashed. `false` if too much waits to be written. Waits for nothing.
+    pub(crate) fn remember(
+        &self,
+        file: &SettledFile,
+        info: &Info,
+        info_hash: InfoHash,
+        metadata_len: u32,
+        pieces: &Arc<Pieces>,
+    ) -> bool {
+        let record = Record {
+            binding: file.binding,
+            birth: None,
+            path: self.real_path(file),
+            name: info.name().to_vec(),
+            private: info.is_private(),
+            piece_len: info.geometry().piece_len(),
+            metadata_len,
+            info_hash,
+            day: Day::of(SystemTime::now()),
+        };
+        self.mailbox.put(Entry { file: file.clone(), record, pieces: Some(Arc::clone(pieces)) })
+    }
+
+    /// What is known of each of some files, whose torrents are to be `private` or not. Waits for the disk.
+    pub(crate) fn recall(&self, files: &[SettledFile], private: bool) -> Vec<Option<Recalled>> {
+        let ids: Vec<InodeId> = files.iter().map(|file| file.binding.id()).collect();
+        let waiting = self.mailbox.get(&ids);
+        let stored = self.database.records(&ids).unwrap_or_else(|trouble| {
+            debug!(%trouble, "nothing can be recalled");
+            Vec::new()
+        });
+        let mut stored = stored.into_iter();
+        let today = Day::of(SystemTime::now());
+        let mut recalled = Vec::with_capacity(files.len());
+        for (file, waiting) in files.iter().zip(waiting) {
+            let stored = stored.next().flatten();
+            let (record, pieces) = match waiting {
+                Some(entry) => (Some(entry.record.clone()), entry.pieces.clone()),
+                None => (stored.and_then(|bytes| Record::decode(file.binding.id(), &bytes)), None),
+            };
+            recalled.push(record.and_then(|record| self.recall_one(file, private, record, pieces, today)));
+        }
+        recalled
+    }
+
+    fn recall_one(
+        &self,
+        file: &SettledFile,
+        private: bool,
+        before: Record,
+        pieces: Option<Arc<Pieces>>,
+        today: Day,
+    ) -> Option<Recalled> {
+        let path = self.real_path(file);
+        let geometry = Geometry::for_len(file.binding.size()).ok()?;
+        match judge(&before, file, &path, geometry.piece_len()) {
+            Verdict::Unknown => return None,
+            Verdict::Moved if !was_moved(&before, &path) => return None,
+            Verdict::Moved | Verdict::Known => {}
+        }
+        let (mut info_hash, mut metadata_len) = (before.info_hash, before.metadata_len);
+        // Both are part of what is hashed.
+        if before.name != file.name() || before.private != private {
+            let digests = pieces.as_ref().and_then(|pieces| pieces.digests());
+            let digests = digests.or_else(|| self.digests(before.binding.id()))?;
+            let as_before = Info::new(&before.name, geometry, digests.clone(), before.private).ok()?;
+            if InfoHash::of_info(&as_before.encode()) != before.info_hash {
+                return None;
+            }
+            let encoded = Info::new(file.name(), geometry, digests, private).ok()?.encode();
+            info_hash = InfoHash::of_info(&encoded);
+            metadata_len = u32::try_from(encoded.len()).ok()?;
+        }
+        // The path must be the last one: it is what a move is told by.
+        if before.binding != file.binding
+            || before.path != path
+            || before.private != private
+            || before.day < today.before(1)
+        {
+            let name = file.name().to_vec();
+            let binding = file.binding;
+            let record =
+                Record { binding, path, name, private, metadata_len, info_hash, day: today, ..before };
+            self.mailbox.put(Entry { file: file.clone(), record, pieces: pieces.clone() });
+        }
+        Some(Recalled { info_hash, metadata_len, pieces })
+    }
+
+    /// The SHA-1 of every piece of a file that was remembered, one after the other; nothing if the database has lost
+    /// it. They may be those of other contents by now: only the info hash that is made of them tells. Waits for the
+    /// disk.
+    pub(crate) fn digests(&self, id: InodeId) -> Option<Bytes> {
+        self.database.digests(id).unwrap_or_else(|trouble| {
+            debug!(%trouble, "digests can't be read");
+            None
+        })
+    }
+
+    /// What is remembered of a file is wrong. Waits for the disk.
+    pub(crate) fn forget(&self, id: InodeId) {
+        if let Err(trouble) = self.database.remove(&[id]) {
+            debug!(%trouble, "a file can't be forgotten");
+        }
+    }
+
+    /// All files that are there have been seen: others may be dropped in time. Waits for nothing.
+    pub(crate) fn all_seen(&self) {
+        self.mailbox.clean();
+    }
+
+    fn real_path(&self, file: &SettledFile) -> PathBuf {
+        self.roots.get(file.at.root).path().join(&file.target)
+    }
+}

@@ -1,0 +1,122 @@
+//! The room as those above it use it, on files that are real so that their bindings are.
+
+use std::fs;
+
+use super::*;
+use crate::files::{Binding, FilePath};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    roots: Arc<Roots>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("served")).unwrap();
+        let roots = Arc::new(Roots::open(&[dir.path().join("served")]).unwrap());
+        Self { dir, roots }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("served").join(name)
+    }
+
+    fn settled(&self, name: &str) -> SettledFile {
+        let (root, _) = self.roots.iter().next().unwrap();
+        let binding = Binding::of(&fs::metadata(self.path(name)).unwrap());
+        SettledFile::new(FilePath::new(root, name), Path::new(name), binding)
+    }
+
+    fn open(&self) -> (Arc<State>, Writer) {
+        State::open(&self.dir.path().join("state"), &self.roots).unwrap().unwrap()
+    }
+
+    /// Remembers a file of one piece, whose digest is told by its name.
+    fn remember(&self, state: &State, name: &str) -> (SettledFile, InfoHash) {
+        fs::write(self.path(name), name).unwrap();
+        let file = self.settled(name);
+        let info = info(&file, name, true);
+        let encoded = info.encode();
+        let info_hash = InfoHash::of_info(&encoded);
+        let pieces = Pieces::new(info.pieces().clone());
+        assert!(state.remember(&file, &info, info_hash, encoded.len() as u32, &pieces));
+        (file, info_hash)
+    }
+}
+
+fn info(file: &SettledFile, digest_of: &str, private: bool) -> Info {
+    let digest = Bytes::copy_from_slice(InfoHash::of_info(digest_of.as_bytes()).as_bytes());
+    Info::new(file.name(), Geometry::for_len(file.binding.size()).unwrap(), digest, private).unwrap()
+}
+
+fn recall(state: &State, file: &SettledFile, private: bool) -> Option<Recalled> {
+    state.recall(std::slice::from_ref(file), private).pop().unwrap()
+}
+
+#[test]
+fn knows_a_file_at_once_and_after_a_restart() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, info_hash) = fixture.remember(&state, "file");
+    assert_eq!(recall(&state, &file, true).map(|known| known.info_hash), Some(info_hash));
+    drop((state, writer));
+    let (state, _writer) = fixture.open();
+    let known = recall(&state, &file, true).unwrap();
+    assert_eq!(known.info_hash, info_hash);
+    assert!(known.pieces.is_none(), "the disk has them");
+    assert_eq!(state.digests(file.binding.id()).as_ref(), Some(info(&file, "file", true).pieces()));
+}
+
+#[test]
+fn makes_another_info_hash_of_the_same_digests_for_another_name_or_flag() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    fixture.remember(&state, "file");
+    fs::hard_link(fixture.path("file"), fixture.path("link")).unwrap();
+    drop((state, writer));
+    let (state, _writer) = fixture.open();
+    // Two links to one inode, of which one is new: its ctime is not the recorded one.
+    assert!(recall(&state, &fixture.settled("link"), true).is_none());
+    let (file, _) = fixture.remember(&state, "other");
+    let public = recall(&state, &file, false).unwrap();
+    let encoded = info(&file, "other", false).encode();
+    assert_eq!(public.info_hash, InfoHash::of_info(&encoded));
+    assert_eq!(public.metadata_len as usize, encoded.len());
+}
+
+#[test]
+fn keeps_digests_in_memory_until_the_disk_has_them() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, _) = fixture.remember(&state, "file");
+    let pieces = recall(&state, &file, true).unwrap().pieces.expect("they wait");
+    drop(writer);
+    assert!(pieces.digests().is_none());
+    assert!(state.digests(file.binding.id()).is_some());
+}
+
+#[test]
+fn does_not_vouch_for_a_file_that_changed_before_it_was_written_down() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, _) = fixture.remember(&state, "file");
+    let pieces = recall(&state, &file, true).unwrap().pieces.expect("they wait");
+    fs::write(fixture.path("file"), "longer than before").unwrap();
+    drop(writer);
+    assert!(state.digests(file.binding.id()).is_none());
+    assert!(pieces.digests().is_some(), "whoever has the old torrent still has its digests");
+}
+
+#[test]
+fn forgets_what_turned_out_to_be_wrong() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, _) = fixture.remember(&state, "file");
+    drop((state, writer));
+    let (state, _writer) = fixture.open();
+    assert!(recall(&state, &file, true).is_some());
+    state.forget(file.binding.id());
+    assert!(recall(&state, &file, true).is_none());
+    assert!(state.digests(file.binding.id()).is_none());
+}

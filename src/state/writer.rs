@@ -1,0 +1,167 @@
+//! The thread that writes: takes what waits in the mailbox, sees that the disk has the bytes that a record vouches for,
+//! and commits many at a time. Owns every wait for the state's disk that nobody asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+use std::{io, thread};
+
+use tracing::{debug, info, warn};
+
+use super::database::{Change, Database};
+use super::mailbox::{Entry, Mailbox, Work};
+use super::record::{Day, Record};
+use crate::files::{Binding, Roots, SettledFile, Timestamp};
+
+/// How long records wait for others to be committed with; what is not committed when the program is killed is hashed
+/// again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many records one commit takes.
+const AT_ONCE: usize = 4096;
+/// Up to so many files of one file system are put on the disk one by one, each of which takes some milliseconds. Where
+/// there are more, as at a first start, the whole file system is asked for once.
+const ONE_BY_ONE: usize = 16;
+/// When a commit that failed is tried again: a full disk may have room by then.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long a file that nobody sees any more is remembered: its mount may be back tomorrow.
+const KEEP_DAYS: u32 = 30;
+
+/// Writes until it is dropped, and then what still waits.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        database: Arc<Database>,
+        mailbox: Arc<Mailbox>,
+        roots: Arc<Roots>,
+    ) -> io::Result<Self> {
+        let mut desk = Desk { database, mailbox: Arc::clone(&mailbox), roots, is_failing: false };
+        let thread = thread::Builder::new().name("state".into()).spawn(move || desk.work())?;
+        Ok(Self { mailbox, thread: Some(thread) })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.mailbox.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that remembers files panicked");
+        }
+    }
+}
+
+struct Desk {
+    database: Arc<Database>,
+    mailbox: Arc<Mailbox>,
+    roots: Arc<Roots>,
+    /// So that it is said once.
+    is_failing: bool,
+}
+
+impl Desk {
+    fn work(&mut self) {
+        loop {
+            match self.mailbox.take(PAUSE, AT_ONCE) {
+                Work::Write(batch) => {
+                    if !self.write(&batch) && !self.mailbox.pause(RETRY) {
+                        return;
+                    }
+                }
+                Work::Clean => self.clean(Day::of(SystemTime::now())),
+                Work::End => return,
+            }
+        }
+    }
+
+    /// Whether the batch is done with.
+    fn write(&mut self, batch: &[Arc<Entry>]) -> bool {
+        let mut changes = Vec::with_capacity(batch.len());
+        let mut written = Vec::with_capacity(batch.len());
+        let synced = self.sync_file_systems(batch);
+        for entry in batch {
+            match self.change(entry, &synced) {
+                Ok(change) => {
+                    changes.push(change);
+                    written.push(entry);
+                }
+                // Its digests stay in memory; the next start hashes it again.
+                Err(error) => debug!(file = ?entry.file.at, %error, "not remembered"),
+            }
+        }
+        if !changes.is_empty()
+            && let Err(trouble) = self.database.write(&changes)
+        {
+            if !std::mem::replace(&mut self.is_failing, true) {
+                warn!(
+                    "can't remember files: {trouble}; they are served all the same, and hashed again after a restart \
+                     unless this mends itself"
+                );
+            }
+            return false;
+        }
+        if std::mem::take(&mut self.is_failing) {
+            info!("files are remembered again");
+        }
+        self.mailbox.remove(batch);
+        written.iter().filter_map(|entry| entry.pieces.as_ref()).for_each(|pieces| pieces.let_go());
+        true
+    }
+
+    /// Puts everything on the disk on the file systems of which the batch has many files; says which these were.
+    fn sync_file_systems(&self, batch: &[Arc<Entry>]) -> HashSet<u64> {
+        let mut files: HashMap<u64, Vec<&SettledFile>> = HashMap::new();
+        for entry in batch.iter().filter(|entry| entry.is_to_be_vouched_for()) {
+            files.entry(entry.record.binding.id().device).or_default().push(&entry.file);
+        }
+        files.retain(|_, files| files.len() > ONE_BY_ONE);
+        // Any file stands for its file system; the first may be gone.
+        let open = |file: &&SettledFile| self.roots.get(file.at.root).open(&file.target).ok();
+        files.retain(|_, files| {
+            files.iter().find_map(open).is_some_and(|file| rustix::fs::syncfs(file).is_ok())
+        });
+        files.into_keys().collect()
+    }
+
+    fn change(&self, entry: &Entry, synced: &HashSet<u64>) -> io::Result<Change> {
+        let mut record = entry.record.clone();
+        let digests = entry.pieces.as_ref().and_then(|pieces| pieces.digests());
+        if entry.is_to_be_vouched_for() {
+            record.birth = self.vouch(entry, synced)?;
+        }
+        let id = record.binding.id();
+        let record = record.encode().ok_or(io::ErrorKind::InvalidFilename)?;
+        Ok(Change { id, record, digests })
+    }
+
+    /// Sees that the file's bytes are on the disk before its record is: after a power cut there would otherwise be
+    /// records of bytes that never got there, under the same times. Nothing happens to the file by this. Gives the
+    /// time of the inode's birth.
+    fn vouch(&self, entry: &Entry, synced: &HashSet<u64>) -> io::Result<Option<Timestamp>> {
+        let file = self.roots.get(entry.file.at.root).open(&entry.file.target)?;
+        if !synced.contains(&entry.record.binding.id().device) {
+            file.sync_data()?;
+        }
+        let metadata = file.metadata()?;
+        if Binding::of(&metadata) != entry.record.binding {
+            return Err(io::Error::other("it has changed since it was hashed"));
+        }
+        Ok(Timestamp::of_birth(&metadata))
+    }
+
+    fn clean(&self, today: Day) {
+        let oldest = today.before(KEEP_DAYS);
+        let keep = |id, record: &[u8]| Record::decode(id, record).is_some_and(|record| record.day >= oldest);
+        match self.database.retain(keep) {
+            Ok(0) => {}
+            Ok(dropped) => debug!(dropped, "files that were not seen for {KEEP_DAYS} days are forgotten"),
+            Err(trouble) => debug!(%trouble, "can't drop files that were not seen for long"),
+        }
+    }
+}
