@@ -1,82 +1,24 @@
 //! What is offered: paths and info hashes to torrents, and which file of a directory is the newest. Knows nothing of
 //! disks; whoever watches them tells it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod index;
+mod torrent;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
-use distributor_proto::{Geometry, Info, InfoHash, TorrentDigest};
-use tokio::sync::Semaphore;
+use distributor_proto::{InfoHash, TorrentDigest};
 use tokio_util::sync::CancellationToken;
 
+use self::index::Index;
+pub(crate) use self::torrent::Torrent;
 use crate::files::{FilePath, RootId, Roots, SettledFile, Timestamp};
 
-/// A file that is offered, and everything said of it to clients.
-#[derive(Debug)]
-pub(crate) struct Torrent {
-    file: SettledFile,
-    info_hash: InfoHash,
-    info: Bytes,
-    geometry: Geometry,
-    revoked: CancellationToken,
-    disk: Arc<Semaphore>,
-}
-
-/// How many threads may wait for the disk on behalf of one torrent's downloads. A mount that hangs must not take all
-/// threads there are with it; a few at a time read ahead of each other.
-const MAX_DISK_WAITS: usize = 4;
 /// How many of the newest files are looked through for one of a directory, before the directory itself is.
 const NEWEST_LOOKED_THROUGH: usize = 1000;
-
-impl Torrent {
-    pub(crate) fn new(file: SettledFile, info: &Info) -> Self {
-        let encoded = info.encode();
-        Self {
-            file,
-            info_hash: InfoHash::of_info(&encoded),
-            info: encoded,
-            geometry: info.geometry(),
-            revoked: CancellationToken::new(),
-            disk: Arc::new(Semaphore::new(MAX_DISK_WAITS)),
-        }
-    }
-
-    pub(crate) fn file(&self) -> &SettledFile {
-        &self.file
-    }
-
-    pub(crate) fn info_hash(&self) -> InfoHash {
-        self.info_hash
-    }
-
-    /// How many bytes the bencoded info dictionary has.
-    pub(crate) fn metadata_len(&self) -> u32 {
-        // No longer than a torrent may be, which is far below.
-        u32::try_from(self.info.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The bencoded info dictionary.
-    pub(crate) fn info(&self) -> &Bytes {
-        &self.info
-    }
-
-    pub(crate) fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    /// Cancelled when not even those who have the torrent are to be served from this file any more.
-    pub(crate) fn revoked(&self) -> &CancellationToken {
-        &self.revoked
-    }
-
-    /// To be held by a thread while it waits for the disk.
-    pub(crate) fn disk(&self) -> &Arc<Semaphore> {
-        &self.disk
-    }
-}
 
 #[derive(Debug)]
 enum Entry {
@@ -99,7 +41,7 @@ impl Entry {
         match self {
             Self::Unsettled { mtime, .. } => *mtime,
             Self::Hashing { mtime, .. } => Some(*mtime),
-            Self::Ready(torrent) => Some(torrent.file.binding.mtime()),
+            Self::Ready(torrent) => Some(torrent.file().binding.mtime()),
         }
     }
 }
@@ -130,39 +72,6 @@ struct Inner {
     offered: Index,
     /// No longer offered, but still served to those who have them.
     leaving: Index,
-}
-
-/// Torrents by info hash. Equal files of equal name in several places share one: any of them can be served.
-#[derive(Debug, Default)]
-struct Index {
-    by_info_hash: HashMap<InfoHash, Vec<Arc<Torrent>>>,
-    /// The same info hashes by what peers who encrypt ask with.
-    by_digest: HashMap<TorrentDigest, InfoHash>,
-}
-
-impl Index {
-    fn add(&mut self, torrent: &Arc<Torrent>) {
-        let info_hash = torrent.info_hash;
-        let same = self.by_info_hash.entry(info_hash).or_default();
-        if same.is_empty() {
-            self.by_digest.insert(TorrentDigest::of(&info_hash), info_hash);
-        }
-        same.push(Arc::clone(torrent));
-    }
-
-    fn remove(&mut self, torrent: &Arc<Torrent>) {
-        let info_hash = &torrent.info_hash;
-        let Some(same) = self.by_info_hash.get_mut(info_hash) else { return };
-        same.retain(|other| !Arc::ptr_eq(other, torrent));
-        if same.is_empty() {
-            self.by_info_hash.remove(info_hash);
-            self.by_digest.remove(&TorrentDigest::of(info_hash));
-        }
-    }
-
-    fn get(&self, info_hash: &InfoHash) -> Option<&Arc<Torrent>> {
-        self.by_info_hash.get(info_hash)?.first()
-    }
 }
 
 impl Inner {
@@ -247,7 +156,7 @@ impl Catalog {
 
     /// The torrent is offered from now on. Returns the one that was in its place.
     pub(crate) fn insert(&self, torrent: Arc<Torrent>) -> Option<Arc<Torrent>> {
-        let at = torrent.file.at.clone();
+        let at = torrent.file().at.clone();
         self.write().replace(&at, Some(Entry::Ready(torrent)))
     }
 
@@ -282,13 +191,13 @@ impl Catalog {
     /// The info hash of this digest, if there is a torrent of it that anybody is served.
     pub(crate) fn by_digest(&self, digest: &TorrentDigest) -> Option<InfoHash> {
         let inner = self.read();
-        inner.offered.by_digest.get(digest).or_else(|| inner.leaving.by_digest.get(digest)).copied()
+        inner.offered.named_by(digest).or_else(|| inner.leaving.named_by(digest))
     }
 
     /// Whether there is a torrent of this info hash that anybody is served.
     pub(crate) fn is_served(&self, info_hash: &InfoHash) -> bool {
         let inner = self.read();
-        [&inner.offered, &inner.leaving].iter().any(|index| index.by_info_hash.contains_key(info_hash))
+        inner.offered.get(info_hash).or_else(|| inner.leaving.get(info_hash)).is_some()
     }
 
     /// The places that a requested path can mean, the likeliest first.
@@ -427,6 +336,9 @@ impl RequestedPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use distributor_proto::{Geometry, Info};
+
     use crate::files::Binding;
 
     /// Two directories, `north` and `south`, whose files are real so that their bindings are.
@@ -461,7 +373,7 @@ mod tests {
             let geometry = Geometry::for_len(file.binding.size()).unwrap();
             let pieces = Bytes::from(vec![0; 20 * geometry.piece_count() as usize]);
             let info = Info::new(file.name(), geometry, pieces, true).unwrap();
-            Arc::new(Torrent::new(file, &info))
+            Arc::new(Torrent::hashed(file, &info))
         }
 
         fn offer(&self, root: &str, path: &str, mtime: u64) -> Arc<Torrent> {
@@ -481,7 +393,7 @@ mod tests {
 
     fn name_of(catalog: &Catalog, lookup: Lookup) -> Option<PathBuf> {
         match lookup {
-            Lookup::Ready(torrent) => Some(catalog.exact_name(&torrent.file.at)),
+            Lookup::Ready(torrent) => Some(catalog.exact_name(&torrent.file().at)),
             Lookup::Pending(_) => Some("pending".into()),
             Lookup::Unknown => None,
         }
@@ -541,13 +453,13 @@ mod tests {
         let fixture = Fixture::new(&["files"]);
         fixture.offer("files", "old", 10);
         let new = fixture.torrent("files", "new", 20);
-        fixture.catalog.set_unsettled(&new.file.at);
+        fixture.catalog.set_unsettled(&new.file().at);
         assert_eq!(fixture.latest(None), some("old"), "what is being written is not modified last yet");
-        fixture.catalog.set_hashing(&new.file);
+        fixture.catalog.set_hashing(new.file());
         assert_eq!(fixture.latest(None), some("pending"));
         fixture.catalog.insert(Arc::clone(&new));
         assert_eq!(fixture.latest(None), some("new"));
-        fixture.catalog.remove(&new.file.at);
+        fixture.catalog.remove(&new.file().at);
         assert_eq!(fixture.latest(None), some("old"));
     }
 
@@ -569,11 +481,11 @@ mod tests {
             Lookup::Pending(over) => over,
             other => panic!("{other:?}"),
         };
-        fixture.catalog.set_unsettled(&torrent.file.at);
+        fixture.catalog.set_unsettled(&torrent.file().at);
         let unsettled = wait();
-        fixture.catalog.set_unsettled(&torrent.file.at);
+        fixture.catalog.set_unsettled(&torrent.file().at);
         assert!(!unsettled.is_cancelled());
-        fixture.catalog.set_hashing(&torrent.file);
+        fixture.catalog.set_hashing(torrent.file());
         assert!(unsettled.is_cancelled());
         let hashing = wait();
         fixture.catalog.insert(torrent);
@@ -585,9 +497,9 @@ mod tests {
         let fixture = Fixture::new(&["files"]);
         fixture.offer("files", "old", 10);
         let newest = fixture.offer("files", "new", 20);
-        assert!(fixture.catalog.set_unsettled(&newest.file.at).is_some());
+        assert!(fixture.catalog.set_unsettled(&newest.file().at).is_some());
         assert_eq!(fixture.latest(None), some("pending"));
-        assert!(!fixture.catalog.is_served(&newest.info_hash));
+        assert!(!fixture.catalog.is_served(&newest.info_hash()));
     }
 
     #[test]
@@ -609,15 +521,15 @@ mod tests {
         let geometry = Geometry::for_len(1).unwrap();
         let info = Info::new(b"same", geometry, Bytes::from_static(&[0; 20]), true).unwrap();
         let torrents: Vec<_> = ["x/same", "y/same"]
-            .map(|path| Arc::new(Torrent::new(fixture.settled("files", path, 1), &info)))
+            .map(|path| Arc::new(Torrent::hashed(fixture.settled("files", path, 1), &info)))
             .into();
-        let info_hash = torrents[0].info_hash;
+        let info_hash = torrents[0].info_hash();
         for torrent in &torrents {
             fixture.catalog.insert(Arc::clone(torrent));
         }
-        fixture.catalog.remove(&torrents[0].file.at);
+        fixture.catalog.remove(&torrents[0].file().at);
         assert!(Arc::ptr_eq(&fixture.catalog.by_info_hash(&info_hash).unwrap(), &torrents[1]));
-        fixture.catalog.remove(&torrents[1].file.at);
+        fixture.catalog.remove(&torrents[1].file().at);
         assert!(!fixture.catalog.is_served(&info_hash));
         assert!(fixture.dir.path().exists());
     }
@@ -626,17 +538,17 @@ mod tests {
     fn serves_a_withdrawn_torrent_on_until_it_is_released() {
         let fixture = Fixture::new(&["files"]);
         let torrent = fixture.offer("files", "a", 1);
-        let withdrawn = fixture.catalog.remove(&torrent.file.at).unwrap();
+        let withdrawn = fixture.catalog.remove(&torrent.file().at).unwrap();
         fixture.catalog.serve_on(&withdrawn);
-        assert!(fixture.catalog.is_served(&torrent.info_hash));
+        assert!(fixture.catalog.is_served(&torrent.info_hash()));
         assert_eq!(fixture.found("a"), None, "but it is handed out no more");
         let again = fixture.offer("files", "a", 1);
-        let served = fixture.catalog.by_info_hash(&torrent.info_hash).unwrap();
+        let served = fixture.catalog.by_info_hash(&torrent.info_hash()).unwrap();
         assert!(Arc::ptr_eq(&served, &again), "what is offered goes first");
         fixture.catalog.release(&withdrawn);
-        assert!(fixture.catalog.is_served(&torrent.info_hash));
-        fixture.catalog.remove(&torrent.file.at);
-        assert!(!fixture.catalog.is_served(&torrent.info_hash));
+        assert!(fixture.catalog.is_served(&torrent.info_hash()));
+        fixture.catalog.remove(&torrent.file().at);
+        assert!(!fixture.catalog.is_served(&torrent.info_hash()));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Flags as they are typed, and what becomes of them: a [`Config`], or one sentence and an exit code.
 
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use tracing::warn;
 
 use crate::config::{
     AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, IgnoreGlob, ListenAddr, PeerLimits,
@@ -86,6 +89,13 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     watching: WatchingArgs,
+    /// Where to remember what was hashed, outside of DIR [default: distributor in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
+    state: Option<PathBuf>,
+
+    /// Remember nothing: every start hashes all files
+    #[arg(long)]
+    no_state: bool,
 
     #[command(flatten)]
     hashing: HashingArgs,
@@ -285,8 +295,40 @@ impl HashingArgs {
     }
 }
 
+impl ServeArgs {
+    /// Where to remember files, if at all.
+    fn state_directory(&self, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+        if self.no_state {
+            return None;
+        }
+        let directory = self.state.clone().or_else(|| default_state_directory(variable));
+        if directory.is_none() {
+            warn!(
+                "there is no home directory to remember files in; name one with --state DIR, or every start hashes all"
+            );
+        }
+        directory
+    }
+}
+
+/// What systemd has made for a service (`StateDirectory=`), else where the XDG base directory specification puts such
+/// things.
+fn default_state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // systemd joins several by colons; the specification ignores paths that aren't absolute.
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let of = |name| variable(name).map(PathBuf::from).and_then(absolute);
+    let systemd = variable("STATE_DIRECTORY").and_then(|all| {
+        all.as_bytes().split(|byte| *byte == b':').next().map(|first| OsStr::from_bytes(first).into())
+    });
+    systemd.and_then(absolute).or_else(|| {
+        let all = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")));
+        Some(all?.join("distributor"))
+    })
+}
+
 impl From<ServeArgs> for Config {
     fn from(args: ServeArgs) -> Self {
+        let state = args.state_directory(|name| std::env::var_os(name));
         let mut config = Self::new(args.directories);
         config.watch.mode = args.watching.watch;
         config.watch.rescan = Duration::from_secs(args.watching.rescan);
@@ -295,6 +337,7 @@ impl From<ServeArgs> for Config {
             config.watch.ignore.clear();
         }
         config.watch.ignore.extend(args.watching.ignore);
+        config.state = state;
         config.torrents.private = !args.public;
         config.torrents.grace = Duration::from_secs(args.watching.grace);
         config.hashing = args.hashing.config();
@@ -338,6 +381,32 @@ mod tests {
     }
 
     #[test]
+    fn remembers_where_it_was_told_to_or_where_such_things_are_kept() {
+        let state = |flags: &[&str], variables: &[(&str, &str)]| {
+            let arguments = ["distributor", "serve", "."].iter().chain(flags);
+            let Command::Serve(args) = Cli::try_parse_from(arguments).unwrap().command else {
+                panic!("serve")
+            };
+            let variable = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            };
+            args.state_directory(variable).map(|path| path.into_os_string().into_string().unwrap())
+        };
+        let all = [("STATE_DIRECTORY", "/s:/t"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(state(&["--state", "dir"], &all).as_deref(), Some("dir"));
+        assert_eq!(state(&["--no-state"], &all), None);
+        assert_eq!(state(&[], &all).as_deref(), Some("/s"));
+        assert_eq!(state(&[], &all[1..]).as_deref(), Some("/x/distributor"));
+        assert_eq!(state(&[], &all[2..]).as_deref(), Some("/h/.local/state/distributor"));
+        assert_eq!(
+            state(&[], &[("XDG_STATE_HOME", "x"), ("HOME", "/h")]).as_deref(),
+            Some("/h/.local/state/distributor")
+        );
+        assert_eq!(state(&[], &[("HOME", "")]), None);
+        assert_eq!(state(&[], &[]), None);
+    }
+
+    #[test]
     fn says_in_one_line_what_is_wrong_with_a_flag() {
         for wrong in [
             &["distributor"][..],
@@ -356,6 +425,7 @@ mod tests {
             &["distributor", "serve", "--ignore", "a[", "."],
             &["distributor", "serve", "--ignore", "", "."],
             &["distributor", "torrent", "--sha1", "md5", "file"],
+            &["distributor", "serve", "--state", "a", "--no-state", "."],
             &["distributor", "torrent"],
             &["distributor", "sevre", "."],
         ] {

@@ -41,6 +41,9 @@ pub struct Config {
     pub http: HttpConfig,
     /// The peer side: uploading pieces.
     pub seeder: SeederConfig,
+    /// A directory for what is remembered of files, so that a restart hashes nothing twice. It is made if it isn't
+    /// there; each server needs its own, outside of what it serves. By default nothing is remembered.
+    pub state: Option<PathBuf>,
 }
 
 impl Config {
@@ -53,6 +56,7 @@ impl Config {
             hashing: HashingConfig::default(),
             http: HttpConfig::default(),
             seeder: SeederConfig::default(),
+            state: None,
         }
     }
 }

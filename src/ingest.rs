@@ -1,5 +1,7 @@
-//! From the watcher's events to the catalog: hashes what has settled, offers it, and withdraws what changed or went.
-//! Sees that the catalog is up to date when somebody asks, and looks into it when somebody doubts it.
+//! From the watcher's events to the catalog: has what settled recalled or else hashed, offers it, and withdraws what
+//! changed or went. Sees that the catalog is up to date when somebody asks, and looks into it when somebody doubts it.
+
+mod opening;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -8,12 +10,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use self::opening::{Opening, Outcome};
 use crate::catalog::{Catalog, Torrent};
 use crate::config::TorrentsConfig;
-use crate::files::{FilePath, Sameness};
+use crate::files::{FilePath, Sameness, SettledFile};
 use crate::hasher::{HashError, Hashed, Hasher, Ticket};
+use crate::state::{Recalled, State};
 use crate::store::Store;
 use crate::tracker::{Departure, Tracker};
 use crate::watcher::{WatchEvent, WatcherHandle};
@@ -22,6 +26,8 @@ use crate::watcher::{WatchEvent, WatcherHandle};
 const MAX_ASKED: usize = 256;
 /// Doubts that wait; further ones are dropped.
 const MAX_DOUBTS: usize = 64;
+/// Files that are looked up among those remembered at a time.
+const RECALL_AT_ONCE: usize = 4096;
 
 /// Has the catalog brought up to date.
 #[derive(Clone, Debug)]
@@ -59,6 +65,31 @@ impl IngestHandle {
     }
 }
 
+/// A file on its way to be offered.
+#[derive(Debug)]
+struct Work {
+    stage: Stage,
+    from_start: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It is looked up among those that are remembered.
+    Recall(SettledFile),
+    /// To drop the ticket is to call it off.
+    Hash(Ticket),
+}
+
+impl Work {
+    /// Whether it is of this very state of a file; if not, that was called off.
+    fn is_of(&self, file: &SettledFile) -> bool {
+        match &self.stage {
+            Stage::Recall(recalled) => recalled == file,
+            Stage::Hash(ticket) => ticket.file() == file,
+        }
+    }
+}
+
 /// The room between the watcher and the catalog.
 pub(crate) struct Ingest {
     torrents: TorrentsConfig,
@@ -70,8 +101,14 @@ pub(crate) struct Ingest {
     doubts: mpsc::Receiver<(Arc<Torrent>, Doubt)>,
     hasher: Hasher,
     hashed: mpsc::Receiver<Hashed>,
-    /// What there is to hash; at most one for each file in the catalog. To drop a ticket is to call it off.
-    work: HashMap<FilePath, Ticket>,
+    state: Option<Arc<State>>,
+    /// Files on their way to be offered; at most one for each file in the catalog.
+    work: HashMap<FilePath, Work>,
+    /// Those of them that are to be looked up next; what was called off meanwhile is still among them.
+    to_recall: Vec<SettledFile>,
+    /// The one lookup that is under way.
+    recalling: JoinSet<Vec<(SettledFile, Option<Recalled>)>>,
+    opening: Opening,
     /// Files that could not be read when last tried, so that it is said once.
     failing: HashSet<FilePath>,
     /// Looks at files that are doubted.
@@ -87,6 +124,7 @@ impl Ingest {
         catalog: Arc<Catalog>,
         store: Arc<Store>,
         tracker: Arc<Tracker>,
+        state: Option<Arc<State>>,
         watcher: WatcherHandle,
     ) -> (Self, IngestHandle) {
         let (asked_sender, asked) = mpsc::channel(MAX_ASKED);
@@ -102,7 +140,11 @@ impl Ingest {
             doubts,
             hasher,
             hashed,
+            state,
             work: HashMap::new(),
+            to_recall: Vec::new(),
+            recalling: JoinSet::new(),
+            opening: Opening::default(),
             failing: HashSet::new(),
             looking: JoinSet::new(),
             leaving: JoinSet::new(),
@@ -112,6 +154,7 @@ impl Ingest {
 
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<WatchEvent>, stop: CancellationToken) {
         loop {
+            self.recall_next();
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = events.recv() => match event {
@@ -128,6 +171,7 @@ impl Ingest {
                     let _ = done.send(());
                 }
                 Some((torrent, doubt)) = self.doubts.recv() => self.on_doubt(&torrent, doubt),
+                Some(recalled) = self.recalling.join_next() => self.on_recalled(recalled.unwrap_or_default()),
                 Some(hashed) = self.hashed.recv() => self.on_hashed(hashed),
                 Some(_) = self.looking.join_next() => {}
                 Some(_) = self.leaving.join_next() => {}
@@ -138,40 +182,136 @@ impl Ingest {
     fn on_event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Pending(at) => {
-                self.work.remove(&at);
+                self.call_off(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
                 self.withdraw(withdrawn, Because::Changed);
             }
             WatchEvent::Settled(file) => {
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
-                let at = file.at.clone();
-                self.work.insert(at, self.hasher.submit(file, self.torrents.private));
+                self.call_off(&file.at);
+                let from_start = self.opening.is_on();
+                if from_start {
+                    self.opening.begin();
+                }
+                if self.state.is_some() {
+                    self.to_recall.push(file.clone());
+                    let stage = Stage::Recall(file.clone());
+                    self.work.insert(file.at, Work { stage, from_start });
+                } else {
+                    self.hash(file, from_start);
+                }
             }
             WatchEvent::Gone(at) => {
-                self.work.remove(&at);
+                self.call_off(&at);
                 self.failing.remove(&at);
                 let withdrawn = self.catalog.remove(&at);
                 self.withdraw(withdrawn, Because::Gone);
             }
-            WatchEvent::Scanned => self.catalog.set_scanned(),
+            WatchEvent::Scanned => {
+                self.catalog.set_scanned();
+                if self.opening.scanned() {
+                    self.all_seen();
+                }
+            }
         }
+    }
+
+    fn hash(&mut self, file: SettledFile, from_start: bool) {
+        let at = file.at.clone();
+        let stage = Stage::Hash(self.hasher.submit(file, self.torrents.private));
+        self.work.insert(at, Work { stage, from_start });
+    }
+
+    /// What is under way for a path is of no use any more.
+    fn call_off(&mut self, at: &FilePath) {
+        if let Some(work) = self.work.remove(at) {
+            self.ended(&work, Outcome::LeftOut);
+        }
+    }
+
+    fn ended(&mut self, work: &Work, outcome: Outcome) {
+        if work.from_start && self.opening.end(outcome) {
+            self.all_seen();
+        }
+    }
+
+    /// The start is over: what it took and what is gone is given up.
+    fn all_seen(&mut self) {
+        self.work.shrink_to_fit();
+        if let Some(state) = &self.state {
+            state.all_seen();
+        }
+    }
+
+    /// Has the next files looked up, many at a time: one by one, that would be the longest part of a start.
+    fn recall_next(&mut self) {
+        let Some(state) = self.state.as_ref().filter(|_| self.recalling.is_empty()) else { return };
+        if self.to_recall.is_empty() {
+            return;
+        }
+        let rest = self.to_recall.split_off(self.to_recall.len().min(RECALL_AT_ONCE));
+        let files = std::mem::replace(&mut self.to_recall, rest);
+        let (state, private) = (Arc::clone(state), self.torrents.private);
+        self.recalling.spawn_blocking(move || {
+            let recalled = state.recall(&files, private);
+            files.into_iter().zip(recalled).collect()
+        });
+    }
+
+    fn on_recalled(&mut self, recalled: Vec<(SettledFile, Option<Recalled>)>) {
+        for (file, known) in recalled {
+            let Some(work) = self.work.remove(&file.at) else { continue };
+            if !work.is_of(&file) {
+                // Something newer has come in between.
+                self.work.insert(file.at, work);
+                continue;
+            }
+            let private = self.torrents.private;
+            match known.map(|known| Torrent::recalled(file.clone(), private, known)) {
+                Some(Ok(torrent)) => {
+                    self.offer(torrent, work.from_start, "serving, as remembered");
+                    self.ended(&work, Outcome::Remembered);
+                }
+                // What is wrong with it is for the hasher to say.
+                Some(Err(_)) | None => self.hash(file, work.from_start),
+            }
+        }
+    }
+
+    fn offer(&mut self, torrent: Torrent, from_start: bool, how: &str) {
+        let (at, size, info_hash) = (&torrent.file().at, torrent.file().binding.size(), torrent.info_hash());
+        let name = self.catalog.exact_name(at);
+        if from_start {
+            // They are summed up together.
+            debug!(file = ?name, %info_hash, size, "{how}");
+        } else {
+            info!(file = ?name, %info_hash, size, "{how}");
+        }
+        self.failing.remove(at);
+        let replaced = self.catalog.insert(Arc::new(torrent));
+        self.withdraw(replaced, Because::Changed);
     }
 
     fn on_hashed(&mut self, Hashed { file, result }: Hashed) {
         // Work that was called off has been replaced, or its file is gone; its result may have been on its way.
-        match self.work.get(&file.at) {
-            Some(ticket) if *ticket.file() == file => self.work.remove(&file.at),
-            _ => return,
-        };
+        let Some(work) = self.work.remove(&file.at) else { return };
+        if !work.is_of(&file) {
+            self.work.insert(file.at, work);
+            return;
+        }
         let name = self.catalog.exact_name(&file.at);
+        let outcome = if result.is_ok() { Outcome::Hashed } else { Outcome::LeftOut };
         match result {
             Ok(info) => {
-                let torrent = Torrent::new(file.clone(), &info);
-                info!(file = ?name, info_hash = %torrent.info_hash(), size = file.binding.size(), "serving");
-                self.failing.remove(&file.at);
-                let replaced = self.catalog.insert(Arc::new(torrent));
-                self.withdraw(replaced, Because::Changed);
+                let torrent = Torrent::hashed(file, &info);
+                if let (Some(state), Some(pieces)) = (&self.state, torrent.pieces()) {
+                    let (info_hash, metadata_len) = (torrent.info_hash(), torrent.metadata_len());
+                    if !state.remember(torrent.file(), &info, info_hash, metadata_len, pieces) {
+                        debug!(file = ?name, "not remembered: too many others wait to be");
+                    }
+                }
+                self.offer(torrent, work.from_start, "serving");
             }
             Err(HashError::Changed) => self.watcher.unsettled(file.at),
             Err(HashError::Io(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
@@ -191,6 +331,7 @@ impl Ingest {
                 self.withdraw(withdrawn, Because::Gone);
             }
         }
+        self.ended(&work, outcome);
     }
 
     fn on_doubt(&mut self, doubted: &Arc<Torrent>, doubt: Doubt) {

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             inotify                         settled files                 torrents
-//!  directory ──────────▶ watcher ──▶ ingest ───────────────▶ hasher ───────▶ catalog ◀──── http   /serve …
+//!  directory ──────────▶ watcher ──▶ ingest ──▶ state, hasher ─────────────▶ catalog ◀──── http   /serve …
 //!                                                                             │    ▲        │      /announce /scrape
 //!                                                                             ▼    │        ▼
 //!  downloaders ◀═══ peer wire ═══▶ seeder ◀──── store (mmap) ◀────────────────┘    └──── tracker
@@ -19,21 +19,23 @@
 //! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
 //! | `http` | requests and answers, a file a topic |
 //! | `seeder` | peer connections, accepted or dialled: each drives one `Session` of `distributor-proto`; who gets a slot |
-//! | `ingest` | settled files to the hasher to the catalog; what changed or went is withdrawn |
+//! | `ingest` | settled files to the catalog, remembered or else hashed; what changed or went is withdrawn |
+//! | `metadata` | the info dictionaries of torrents, for those who ask |
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms, expiry, and who is told of whom: values in, values out |
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
+//! | `state` | what survives a restart: which files were hashed, and their digests |
 //! | `accept` | accepting connections, and how many are held |
 //! | `metrics` | what is counted |
 //! | `config` | settings as the program uses them |
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
-//! Imports go downward only: `server` > (`http`, `seeder`) > `ingest` > (`catalog`, `hasher`) > `tracker` >
-//! (`accept`, `metrics`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on one floor don't know each
-//! other; `server` joins them. A test holds this.
+//! Imports go downward only: `server` > (`http`, `seeder`) > (`ingest`, `metadata`) > (`catalog`, `hasher`) >
+//! `tracker` > (`accept`, `metrics`, `state`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on
+//! one floor don't know each other; `server` joins them. A test holds this.
 //!
 //! # What is promised
 //!
@@ -42,6 +44,9 @@
 //!   in place is withdrawn at once; one that is replaced by rename or deleted is served on to those who have begun.
 //! - No file that is truncated under its map kills the process, and no slow disk holds up other connections: see
 //!   `store`.
+//! - What was hashed is not hashed again, also after `kill -9` or a power cut; and what is remembered never makes a
+//!   torrent of other bytes than the file has: see `state`.
+//! - A file takes less than a KiB of memory while nobody asks for it.
 //! - Whatever others control is bounded by a named constant.
 
 mod accept;
@@ -52,9 +57,11 @@ mod files;
 mod hasher;
 mod http;
 mod ingest;
+mod metadata;
 mod metrics;
 mod seeder;
 mod server;
+mod state;
 mod store;
 mod tracker;
 mod watcher;
@@ -71,4 +78,5 @@ pub use hasher::{
     Stderr,
 };
 pub use server::{BindError, RunError, Server};
+pub use state::StateError;
 pub use watcher::WatchError;

@@ -23,6 +23,7 @@ use crate::catalog::Catalog;
 use crate::config::{AdvertisedAddr, HttpConfig};
 use crate::files::Roots;
 use crate::ingest::IngestHandle;
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::tracker::{Downloader, Tracker};
 
@@ -32,6 +33,7 @@ pub(crate) struct Http {
     pub(crate) config: HttpConfig,
     pub(crate) roots: Arc<Roots>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) metadata: Metadata,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) ingest: IngestHandle,
     pub(crate) metrics: Arc<Metrics>,

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use distributor_proto::QueryError;
 
 use crate::catalog::PathError;
+use crate::metadata::MetadataLost;
 
 /// When to ask again for a file that isn't ready. Long enough not to be a burden, short beside the hashing of anything
 /// that wasn't done within the time that a request waits.
@@ -32,6 +33,8 @@ pub(super) enum Refusal {
     NotReady,
     #[error("the disk that the file is on doesn't answer; ask again later")]
     DiskHangs,
+    #[error("{0}; ask again later")]
+    Lost(#[from] MetadataLost),
 }
 
 impl Refusal {
@@ -39,7 +42,7 @@ impl Refusal {
         match self {
             Self::BadQuery(_) | Self::BadPath(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
-            Self::NotReady | Self::DiskHangs => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::DiskHangs | Self::Lost(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -47,7 +50,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status(), format!("{self}\n")).into_response();
-        if matches!(self, Self::NotReady | Self::DiskHangs) {
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, RETRY.as_secs().into());
         }
         response

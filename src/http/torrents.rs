@@ -22,12 +22,13 @@ use sha1::{Digest, Sha1};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::refusal::Refusal;
 use super::{Ends, Http};
 use crate::catalog::{Lookup, RequestedPath, Torrent};
 use crate::files::FilePath;
+use crate::ingest::Doubt;
 
 /// How long a disk may take to say what a file is. Requests that wait for one that hangs would pile up until nobody else
 /// is let in.
@@ -44,7 +45,7 @@ pub(super) async fn serve(
 ) -> Result<Response, Refusal> {
     let requested = requested_path(&uri)?;
     let torrent = http.find(Wanted::File(&requested)).await?;
-    Ok(http.respond(&torrent, ends, &headers))
+    http.respond(&torrent, ends, &headers).await
 }
 
 /// The torrent of the file modified last, everywhere or below the directory that the query names.
@@ -59,7 +60,7 @@ pub(super) async fn serve_last_updated(
         Some(_) => Some(requested_path(&uri)?),
     };
     let torrent = http.find(Wanted::Latest(scope.as_ref())).await?;
-    Ok(http.respond(&torrent, ends, &headers))
+    http.respond(&torrent, ends, &headers).await
 }
 
 /// The whole query is the path: neither `&` nor `=` nor `+` means anything in it.
@@ -189,8 +190,17 @@ impl Http {
         }
     }
 
-    fn respond(&self, torrent: &Torrent, ends: Ends, asked: &HeaderMap) -> Response {
-        let body = Bytes::from(encode_torrent(&self.announce_url(asked, ends), torrent.info()));
+    async fn respond(
+        &self,
+        torrent: &Arc<Torrent>,
+        ends: Ends,
+        asked: &HeaderMap,
+    ) -> Result<Response, Refusal> {
+        let metadata = self.metadata.of(torrent).await.inspect_err(|error| {
+            warn!(info_hash = %torrent.info_hash(), "{error}");
+            self.ingest.doubt(torrent, Doubt::Unreadable);
+        })?;
+        let body = Bytes::from(encode_torrent(&self.announce_url(asked, ends), &metadata));
         let etag = etag_of(&body);
         let modified = torrent.file().binding.mtime().to_system_time();
 
@@ -215,11 +225,11 @@ impl Http {
             (None, Some(date)) => is_of_date(modified, date.into(), SystemTime::now()),
             (None, None) => false,
         };
-        if unchanged {
+        Ok(if unchanged {
             (StatusCode::NOT_MODIFIED, answer).into_response()
         } else {
             (answer, body).into_response()
-        }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use distributor_proto::{InfoHash, SessionError};
 
 use super::opening::OpeningError;
 use crate::catalog::Torrent;
+use crate::metadata::MetadataLost;
 use crate::store::StoreError;
 
 /// Why a connection ended.
@@ -38,6 +39,8 @@ pub(super) enum Closed {
     Opening(#[from] OpeningError),
     #[error("{0}")]
     Store(StoreError, Arc<Torrent>),
+    #[error("{0}")]
+    Metadata(MetadataLost, Arc<Torrent>),
     #[error(transparent)]
     Protocol(#[from] SessionError),
     #[error(transparent)]
@@ -66,7 +69,7 @@ impl Closed {
             Self::Duplicate => "duplicate",
             Self::Displaced => "displaced",
             Self::Opening(OpeningError::InTheClear | OpeningError::Encrypted) => "encryption_policy",
-            Self::Store(..) => "file",
+            Self::Store(..) | Self::Metadata(..) => "file",
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
             Self::Protocol(error) if error.is_violation() => "violation",
             Self::OpeningTimedOut | Self::Protocol(_) => "timeout",

@@ -27,10 +27,13 @@ use super::transport::{READ_LEN, SendError, Transport};
 use crate::catalog::Torrent;
 use crate::files::Sameness;
 use crate::ingest::Doubt;
+use crate::metadata::MetadataLost;
 use crate::store::{OpenFile, StoreError};
 
 /// How many pieces that nobody was given yet are suggested to a peer at the beginning of its turn.
 const SUGGESTIONS: usize = 4;
+/// How often to look after a session that waits for its torrent's metadata.
+const METADATA_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a file stays open for a connection that asks for nothing of it.
 const FILE_UNUSED: Duration = Duration::from_secs(60);
 
@@ -56,6 +59,10 @@ pub(super) struct Connection<'a> {
     file_used: Instant,
     /// Opens the file or makes a range of it ready, on the blocking pool.
     disk_work: Option<DiskWork>,
+    /// The info dictionary, for a peer that asks for parts of it.
+    metadata: Option<Bytes>,
+    /// A part that is owed, and the rest that brings the dictionary; what the session says next waits for it.
+    metadata_owed: Option<(Bytes, Range<u32>, MetadataWork)>,
     outgoing: Outgoing,
     /// It took nothing when last tried. Until it does there is no use in making ready what it could take.
     socket_is_full: bool,
@@ -65,6 +72,7 @@ pub(super) struct Connection<'a> {
     finished: bool,
 }
 
+type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataLost>> + Send>>;
 type DiskWork = Pin<Box<dyn Future<Output = Result<(Arc<OpenFile>, Sameness), StoreError>> + Send>>;
 
 /// What is said to the peer of a torrent.
@@ -125,6 +133,8 @@ impl<'a> Connection<'a> {
             file: None,
             file_used: now,
             disk_work: None,
+            metadata: None,
+            metadata_owed: None,
             outgoing: Outgoing::default(),
             socket_is_full: false,
             peer_may_send: true,
@@ -169,6 +179,7 @@ impl<'a> Connection<'a> {
                 () = displaced(&self.handshaking) => return Err(Closed::Displaced),
                 unchoked = self.seat.decided() => self.on_decision(unchoked)?,
                 done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
+                metadata = metadata_there(&mut self.metadata_owed) => self.pay_metadata(metadata)?,
                 ready = self.transport.ready(interest) => {
                     let ready = ready?;
                     let read = if ready.is_readable() || ready.is_read_closed() { self.receive()? } else { 0 };
@@ -194,7 +205,7 @@ impl<'a> Connection<'a> {
 
     /// Does what the session says, until it has nothing more to say before the returned time.
     fn drain_session(&mut self) -> Result<Instant, Closed> {
-        loop {
+        while self.metadata_owed.is_none() {
             match self.session.poll_output() {
                 Output::Event(event) => self.on_event(event)?,
                 Output::Transmit(transmit) => {
@@ -206,6 +217,8 @@ impl<'a> Connection<'a> {
                 Output::Timeout(deadline) => return Ok(deadline),
             }
         }
+        // Not its next deadline, but nothing that it would do then could be done now.
+        Ok(Instant::now() + METADATA_PATIENCE)
     }
 
     fn queue(&mut self, transmit: Transmit) {
@@ -217,13 +230,29 @@ impl<'a> Connection<'a> {
                 }
                 self.outgoing.push(Item::Block(header, block));
             }
-            Transmit::Metadata { header, range } => {
-                if let Some(torrent) = &self.torrent {
-                    self.outgoing.push(Item::Bytes(header));
-                    self.outgoing.push(Item::Bytes(part(torrent.info(), &range)));
+            Transmit::Metadata { header, range } => match (&self.metadata, &self.torrent) {
+                (Some(metadata), _) => self.outgoing.push_metadata(header, metadata, &range),
+                (None, Some(torrent)) => {
+                    let (source, torrent) = (self.shared.metadata.clone(), Arc::clone(torrent));
+                    let work = Box::pin(async move { source.of(&torrent).await });
+                    self.metadata_owed = Some((header, range, work));
                 }
-            }
+                (None, None) => {}
+            },
         }
+    }
+
+    fn pay_metadata(&mut self, metadata: Result<Bytes, MetadataLost>) -> Result<(), Closed> {
+        let lost = |lost| match &self.torrent {
+            Some(torrent) => Closed::Metadata(lost, Arc::clone(torrent)),
+            None => Closed::Finished,
+        };
+        let metadata = metadata.map_err(lost)?;
+        if let Some((header, range, _)) = self.metadata_owed.take() {
+            self.outgoing.push_metadata(header, &metadata, &range);
+        }
+        self.metadata = Some(metadata);
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Closed> {
@@ -282,6 +311,7 @@ impl<'a> Connection<'a> {
     fn on_time(&mut self) -> Result<(), Closed> {
         if self.outgoing.is_empty() && self.file_used.elapsed() >= FILE_UNUSED {
             self.file = None;
+            self.metadata = None;
         }
         self.input(Input::Timeout)
     }
@@ -385,15 +415,16 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// A part of the info dictionary; the session has made sure that there is such a part.
-fn part(info: &Bytes, range: &Range<u32>) -> Bytes {
-    let range = range.start as usize..range.end as usize;
-    if range.start <= range.end && range.end <= info.len() { info.slice(range) } else { Bytes::new() }
-}
-
 async fn displaced(handshaking: &Option<Handshaking>) {
     match handshaking {
         Some(handshaking) => handshaking.displaced().await,
+        None => pending().await,
+    }
+}
+
+async fn metadata_there(owed: &mut Option<(Bytes, Range<u32>, MetadataWork)>) -> Result<Bytes, MetadataLost> {
+    match owed {
+        Some((.., work)) => work.await,
         None => pending().await,
     }
 }

@@ -38,6 +38,7 @@ use crate::accept::Acceptor;
 use crate::catalog::Catalog;
 use crate::config::{Encryption, SeederConfig};
 use crate::ingest::IngestHandle;
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tracker::Downloader;
@@ -66,6 +67,7 @@ pub(crate) struct Seeder {
 #[derive(Debug)]
 struct Shared {
     catalog: Arc<Catalog>,
+    metadata: Metadata,
     ingest: IngestHandle,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -87,6 +89,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) metadata: Metadata,
     pub(crate) ingest: IngestHandle,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
@@ -104,7 +107,7 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, ingest, store, metrics, mut downloaders } = neighbours;
+        let Neighbours { catalog, metadata, ingest, store, metrics, mut downloaders } = neighbours;
         if !config.dial {
             downloaders.close();
         }
@@ -120,6 +123,7 @@ impl Seeder {
         let patience = Patience { violations: limits.violations, memory: VIOLATIONS_MEMORY };
         let shared = Shared {
             catalog,
+            metadata,
             ingest,
             store,
             metrics,

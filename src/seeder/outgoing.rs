@@ -42,6 +42,15 @@ impl Outgoing {
         self.queue.push_back(item);
     }
 
+    /// A header and a part of the info dictionary; the session has made sure that there is such a part.
+    pub(super) fn push_metadata(&mut self, header: Bytes, metadata: &Bytes, range: &Range<u32>) {
+        let range = range.start as usize..range.end as usize;
+        if range.start <= range.end && range.end <= metadata.len() {
+            self.push(Item::Bytes(header));
+            self.push(Item::Bytes(metadata.slice(range)));
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.queue.len() >= MAX_ITEMS
     }

@@ -137,7 +137,7 @@ impl Shared {
             return;
         }
         debug!(peer = %addr, reason = %closed, "closed");
-        if let Closed::Store(_, torrent) = closed {
+        if let Closed::Store(_, torrent) | Closed::Metadata(_, torrent) = closed {
             self.ingest.doubt(torrent, Doubt::Unreadable);
         }
     }

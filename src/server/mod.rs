@@ -5,6 +5,7 @@ mod listen;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,10 @@ use crate::files::{RootError, Roots};
 use crate::hasher::{Hashed, Hasher, HashingError, HashingProgress};
 use crate::http::Http;
 use crate::ingest::Ingest;
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::seeder::{Neighbours, Seeder};
+use crate::state::{State, StateError, Writer};
 use crate::store::Store;
 use crate::tracker::Tracker;
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
@@ -60,6 +63,9 @@ pub enum BindError {
     /// Nothing can be hashed.
     #[error(transparent)]
     Hashing(#[from] HashingError),
+    /// What is remembered would lie in a directory that is served.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The directories can't be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -108,6 +114,7 @@ pub struct RunError(#[source] Option<JoinError>);
 pub struct Server {
     config: Config,
     roots: Arc<Roots>,
+    state: Option<(Arc<State>, Writer)>,
     http: TcpListener,
     http_addr: SocketAddr,
     peers: TcpListener,
@@ -120,15 +127,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the directories, binds both addresses and begins to watch. Must be called within a tokio runtime.
+    /// Opens the directories and what is remembered of them, binds both addresses and begins to watch. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// A directory that isn't there, an address that is taken, a system that lets nobody watch.
+    /// A directory that isn't there, a state directory that is served itself, an address that is taken, a system that
+    /// lets nobody watch.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let roots = Arc::new(Roots::open(&config.directories)?);
         let (http, http_addr) = listen::listen("HTTP", config.http.listen, DEFAULT_HTTP_PORT)?;
         let (peers, peers_addr) = listen::listen("peers", config.seeder.listen, DEFAULT_PEERS_PORT)?;
+        let state = match config.state.clone() {
+            Some(directory) => open_state(directory, &roots).await?,
+            None => None,
+        };
         let hasher = Hasher::start(&config.hashing, Arc::clone(&roots))?;
         let hashing = hasher.0.progress();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
@@ -136,6 +149,7 @@ impl Server {
         Ok(Self {
             config,
             roots,
+            state,
             http,
             http_addr,
             peers,
@@ -174,6 +188,8 @@ impl Server {
         let tracker = Arc::new(Tracker::default());
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
 
+        let (state, writer) = self.state.unzip();
+
         let our_id = PeerId::azureus(CLIENT, CLIENT_VERSION, rand::random());
 
         let (ingest, ingest_handle) = Ingest::new(
@@ -182,12 +198,15 @@ impl Server {
             Arc::clone(&catalog),
             Arc::clone(&store),
             Arc::clone(&tracker),
+            state.clone(),
             self.watcher_handle,
         );
         let metrics = Arc::new(Metrics::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
+        let metadata = Metadata::new(state);
         let neighbours = Neighbours {
             catalog: Arc::clone(&catalog),
+            metadata: metadata.clone(),
             ingest: ingest_handle.clone(),
             store,
             metrics: Arc::clone(&metrics),
@@ -200,6 +219,7 @@ impl Server {
             config: self.config.http,
             roots: self.roots,
             catalog: Arc::clone(&catalog),
+            metadata,
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
             metrics,
@@ -228,8 +248,25 @@ impl Server {
         // Its thread may be reading a directory on a disk that hangs.
         let ended = tokio::task::spawn_blocking(move || drop(self.watcher));
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await;
+        // What was hashed last is written.
+        let ended = tokio::task::spawn_blocking(move || drop(writer));
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
+            info!(
+                "what was hashed last could not all be remembered in time; it is hashed again at the next start"
+            );
+        }
         result
     }
+}
+
+/// Opening waits for the disk, and after a crash for a repair.
+async fn open_state(
+    directory: PathBuf,
+    roots: &Arc<Roots>,
+) -> Result<Option<(Arc<State>, Writer)>, StateError> {
+    let roots = Arc::clone(roots);
+    // It fails only with the runtime, or by a panic, which is logged; what is remembered can be done without.
+    tokio::task::spawn_blocking(move || State::open(&directory, &roots)).await.unwrap_or(Ok(None))
 }
 
 async fn expire_peers(tracker: Arc<Tracker>, catalog: Arc<Catalog>, stop: CancellationToken) {

@@ -1,0 +1,75 @@
+//! The info dictionaries of torrents (BEP 9 calls them the metadata), for those who ask: made from the digests of the
+//! pieces, wherever these are, and shared while anybody has them. Nothing of it stays in memory when nobody does.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use distributor_proto::{Info, InfoHash};
+
+use crate::catalog::Torrent;
+use crate::state::State;
+
+/// The digests of a torrent's pieces can't be had any more, or are those of other bytes: the file must be hashed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what was remembered of the file is lost; it is hashed anew")]
+pub(crate) struct MetadataLost;
+
+/// Hands out info dictionaries. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata {
+    state: Option<Arc<State>>,
+}
+
+impl Metadata {
+    /// Without a state, torrents keep their digests themselves.
+    pub(crate) fn new(state: Option<Arc<State>>) -> Self {
+        Self { state }
+    }
+
+    /// The bencoded info dictionary of a torrent, [`Torrent::metadata_len`] bytes whose SHA-1 is its info hash. No
+    /// worker waits for the disk by this, and no more threads than may for one torrent.
+    pub(crate) async fn of(&self, torrent: &Arc<Torrent>) -> Result<Bytes, MetadataLost> {
+        if let Some(shared) = shared(torrent) {
+            return Ok(shared);
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(torrent.disk()).acquire_owned().await.map_err(|_| MetadataLost)?;
+        let (state, torrent) = (self.state.clone(), Arc::clone(torrent));
+        let work = move || {
+            let _permit = permit;
+            // Others may have had the same wish.
+            shared(&torrent).map_or_else(|| share(&torrent, state.as_deref()), Ok)
+        };
+        // An error says that we are shutting down.
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(MetadataLost))
+    }
+}
+
+fn shared(torrent: &Torrent) -> Option<Bytes> {
+    let shared = torrent.shared_metadata().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    shared.map(Bytes::from_owner)
+}
+
+fn share(torrent: &Torrent, state: Option<&State>) -> Result<Bytes, MetadataLost> {
+    let encoded = encode(torrent, state);
+    if encoded.is_none()
+        && let Some(state) = state
+    {
+        // Else it would be recalled again.
+        state.forget(torrent.file().binding.id());
+    }
+    let metadata: Arc<[u8]> = Arc::from(&encoded.ok_or(MetadataLost)?[..]);
+    *torrent.shared_metadata().lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&metadata);
+    Ok(Bytes::from_owner(metadata))
+}
+
+fn encode(torrent: &Torrent, state: Option<&State>) -> Option<Bytes> {
+    let file = torrent.file();
+    // In this order: they leave the memory once they are on the disk.
+    let digests = torrent.pieces().and_then(|pieces| pieces.digests());
+    let digests = digests.or_else(|| state?.digests(file.binding.id()))?;
+    let info = Info::new(file.name(), torrent.geometry(), digests, torrent.is_private());
+    let encoded = info.ok()?.encode();
+    // No damage of the database gets past this.
+    (InfoHash::of_info(&encoded) == torrent.info_hash()).then_some(encoded)
+}
