@@ -9,8 +9,10 @@ use tempfile::TempDir;
 
 use crate::support::files::{Contents, KIB, MIB};
 use crate::support::http::Response;
+use crate::support::seed::Seed;
 use crate::support::server::Server;
 use crate::support::torrent::Torrent;
+use crate::support::wire::{id, request};
 use crate::support::{DEADLINE, wait_for};
 
 #[test]
@@ -69,4 +71,27 @@ fn a_file_is_not_served_while_its_writer_pauses() {
     drop(file);
     wait_for("the whole file", || (server.serve("file").status == 200).then_some(()));
     server.torrent("file").assert_describes(&contents);
+}
+
+/// The system's table of open files is as full as can be: nothing is lost by that, it takes longer.
+#[test]
+fn downloads_and_hashing_wait_for_a_descriptor() {
+    let seed = Seed::of(100 * KIB);
+    let mut peer = seed.join_unchoked();
+    seed.server.limit_descriptors(true);
+    peer.send(&request(0, 0, 16384));
+    wait_for("the download to wait", || {
+        seed.server.has_logged("downloads wait for a file to be opened").then_some(())
+    });
+    let next = Contents::new(2, KIB);
+    seed.rename_in(&next, "next");
+    wait_for("the hashing to wait", || {
+        seed.server.has_logged("can't be hashed and is left out").then_some(())
+    });
+    seed.server.limit_descriptors(false);
+    let (id, body) = peer.message();
+    assert_eq!(id, id::PIECE);
+    assert!(body[8..] == seed.contents.bytes()[..16384]);
+    assert!(peer.fetch(0, 16384, 16384) == seed.contents.bytes()[16384..32768]);
+    seed.server.torrent("next").assert_describes(&next);
 }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::net::Host;
 
@@ -94,6 +94,23 @@ impl Running {
             end(self.stdout()),
             end(self.stderr())
         )
+    }
+
+    /// RssAnon of the process, in bytes.
+    pub(crate) fn anonymous_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says so");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib * 1024
+    }
+
+    /// Sets how many open files the process may come to from now on.
+    pub(crate) fn limit_descriptors(&self, count: u64) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // The program has raised it as far as it goes; the hard limit is the test's own.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        prlimit(id, Resource::Nofile, Rlimit { current: Some(count), maximum })
+            .unwrap_or_else(|error| panic!("{} can't be limited: {error}", self.what));
     }
 
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {

@@ -1,5 +1,6 @@
 //! A server of one file, asked on the peer wire.
 
+use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -33,6 +34,13 @@ impl Seed {
     /// Where the file lies.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("file")
+    }
+
+    /// Has another file appear, whole.
+    pub(crate) fn rename_in(&self, contents: &Contents, name: &str) {
+        let [hidden, shown] = [".next", name].map(|name| self.directory.path().join(name));
+        contents.write(&hidden);
+        fs::rename(hidden, shown).expect("a file can be renamed");
     }
 
     pub(crate) fn join(&self) -> Peer {

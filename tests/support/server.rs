@@ -11,11 +11,11 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::DEADLINE;
 use super::http::{self, Request, Response, percent_encode};
 use super::net::Host;
 use super::process::{Running, command};
 use super::torrent::Torrent;
+use super::{DEADLINE, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_distributor");
 
@@ -39,7 +39,7 @@ fn program_through(wrapper: &[String], host: Option<&Host>) -> Command {
 pub(crate) fn run(arguments: &[&str]) -> Output {
     let home = TempDir::new().expect("a temporary directory can be made");
     let mut command = program(None);
-    command.env_remove("RUST_LOG").args(arguments);
+    command.env_remove("RUST_LOG").env("HOME", home.path()).args(arguments);
     let mut process = Running::start("distributor", &mut command, home.path());
     let status = process.wait(DEADLINE);
     Output { status, stdout: process.stdout().into_bytes(), stderr: process.stderr().into_bytes() }
@@ -62,6 +62,7 @@ pub(crate) struct Setup<'a> {
     options: Vec<OsString>,
     host: Option<&'a Host>,
     wrapper: Vec<String>,
+    home: Option<PathBuf>,
 }
 
 impl<'a> Setup<'a> {
@@ -88,6 +89,11 @@ impl<'a> Setup<'a> {
         Self { host: Some(host), ..self }
     }
 
+    /// By a user who was there before, and so remembers what was remembered then; others are new to this machine.
+    pub(crate) fn home(self, directory: impl AsRef<Path>) -> Self {
+        Self { home: Some(directory.as_ref().to_owned()), ..self }
+    }
+
     /// With no more than so many open files and sockets.
     pub(crate) fn descriptors(self, count: u32) -> Self {
         Self { wrapper: vec!["prlimit".into(), format!("--nofile={count}:{count}")], ..self }
@@ -109,16 +115,17 @@ impl<'a> Setup<'a> {
 
     /// Starts it and waits until it says that it listens.
     pub(crate) fn start(self) -> Server {
-        let home = TempDir::new().expect("a temporary directory can be made");
+        let scratch = TempDir::new().expect("a temporary directory can be made");
+        let home = self.home.as_deref().unwrap_or(scratch.path());
         let mut command = program_through(&self.wrapper, self.host);
-        command.env("HOME", home.path()).arg("serve").args(&self.directories).args(&self.options);
+        command.env("HOME", home).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
             // The system chooses, unless the test or the default does.
             if self.host.is_none() && !self.options.iter().any(|option| option == port) {
                 command.args([port, "0"]);
             }
         }
-        let mut process = Running::start("distributor", &mut command, home.path());
+        let mut process = Running::start("distributor", &mut command, scratch.path());
         let line = process.wait_until(DEADLINE, |process| {
             if let Some(status) = process.exited() {
                 panic!("distributor ended with {status} at its start\n{}", process.story());
@@ -126,7 +133,7 @@ impl<'a> Setup<'a> {
             process.stdout().split_once('\n').map(|(line, _)| line.to_owned())
         });
         let (http, peers) = read_listening_line(&line);
-        Server { process, http, peers, _home: home }
+        Server { process, http, peers, _scratch: scratch }
     }
 }
 
@@ -143,13 +150,14 @@ pub(crate) struct Server {
     process: Running,
     http: SocketAddr,
     peers: SocketAddr,
-    _home: TempDir,
+    _scratch: TempDir,
 }
 
 impl Server {
     /// To be completed and started: the program with one watched directory.
     pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
-        Setup { directories: Vec::new(), options: Vec::new(), host: None, wrapper: Vec::new() }.and(directory)
+        Setup { directories: Vec::new(), options: Vec::new(), host: None, wrapper: Vec::new(), home: None }
+            .and(directory)
     }
 
     /// Where HTTP is answered on this machine.
@@ -210,6 +218,33 @@ impl Server {
             matches!(level, Some("INFO" | "WARN" | "ERROR")) && line.contains(words)
         };
         self.process.stderr().lines().filter(is_told).map(str::to_owned).collect()
+    }
+
+    /// Waits until so many files are served; says how many of them were remembered, and how many hashed.
+    #[track_caller]
+    pub(crate) fn learned(&self, files: usize) -> (usize, usize) {
+        wait_for(&format!("{files} files"), || {
+            let log = self.process.stderr();
+            let remembered = log.matches("serving, as remembered").count();
+            let hashed = log.matches("distributor::ingest: serving file=").count();
+            (remembered + hashed >= files).then_some((remembered, hashed))
+        })
+    }
+
+    /// Bytes of memory that are its own: no file lies behind them.
+    pub(crate) fn anonymous_memory(&self) -> usize {
+        self.process.anonymous_memory()
+    }
+
+    /// Lets it open no more files or sockets than it has, or as many as it likes again.
+    pub(crate) fn limit_descriptors(&self, limited: bool) {
+        self.process.limit_descriptors(if limited { 0 } else { 1024 });
+    }
+
+    /// Ends it at once, with no chance to write anything.
+    pub(crate) fn kill(mut self) {
+        self.process.signal(Signal::KILL);
+        self.process.wait(DEADLINE);
     }
 
     /// `/serve?NAME` with the name percent-encoded.

@@ -47,9 +47,12 @@ impl Torrent {
 
     /// Whether it is a torrent of just these bytes.
     pub(crate) fn is_of(&self, contents: &Contents) -> bool {
-        let pieces = contents.bytes().chunks(self.piece_length);
-        let hashes: Vec<u8> = pieces.flat_map(Sha1::digest).collect();
-        self.length == contents.len() && self.pieces == hashes
+        self.is_of_bytes(contents.bytes())
+    }
+
+    pub(crate) fn is_of_bytes(&self, bytes: &[u8]) -> bool {
+        let hashes: Vec<u8> = bytes.chunks(self.piece_length).flat_map(Sha1::digest).collect();
+        self.length == bytes.len() && self.pieces == hashes
     }
 
     #[track_caller]
