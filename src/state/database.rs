@@ -303,3 +303,96 @@ fn id_of(key: Key) -> InodeId {
     #[expect(clippy::cast_possible_truncation)]
     InodeId { device: (number >> 64) as u64, inode: number as u64 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn id(inode: u64) -> InodeId {
+        InodeId { device: 1 << 40, inode }
+    }
+
+    fn change(inode: u64, record: &[u8]) -> Change {
+        Change { id: id(inode), record: record.to_vec(), digests: Some(Bytes::copy_from_slice(record)) }
+    }
+
+    /// Names that lie beside the database.
+    fn beside(directory: &Path) -> Vec<String> {
+        let names =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != FILE_NAME).collect()
+    }
+
+    #[test]
+    fn finds_what_was_written_and_keeps_digests_that_are_not_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[change(1, b"one"), change(u64::MAX, b"two")]).unwrap();
+        database.write(&[Change { digests: None, ..change(1, b"three") }]).unwrap();
+        let records = database.records(&[id(u64::MAX), id(2), id(1)]).unwrap();
+        assert_eq!(records, [Some(b"two".to_vec()), None, Some(b"three".to_vec())]);
+        assert_eq!(database.digests(id(1)).unwrap().as_deref(), Some(&b"one"[..]));
+        drop(database);
+        let database = Database::open(dir.path()).unwrap();
+        assert_eq!(database.records(&[id(1)]).unwrap(), [Some(b"three".to_vec())]);
+    }
+
+    #[test]
+    fn drops_what_is_not_to_be_kept_with_its_digests() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        let all: Vec<Change> = (0..10_000).map(|inode| change(inode, b"x")).collect();
+        database.write(&all).unwrap();
+        assert_eq!(database.retain(|id, record| id.inode == 7 && record == b"x").unwrap(), 9_999);
+        assert_eq!(database.records(&[id(6), id(7)]).unwrap(), [None, Some(b"x".to_vec())]);
+        assert!(database.digests(id(6)).unwrap().is_none());
+        assert!(database.digests(id(7)).unwrap().is_some());
+    }
+
+    #[test]
+    fn sets_one_of_another_version_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = redb::Database::create(dir.path().join(FILE_NAME)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(ABOUT).unwrap().insert(VERSION_KEY, VERSION + 1).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[change(1, b"one")]).unwrap();
+        let beside = beside(dir.path());
+        assert!(beside.len() == 1 && beside[0].starts_with("hashes.redb.other-version-"), "{beside:?}");
+    }
+
+    #[test]
+    fn leaves_one_that_is_taken_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Database::open(dir.path()).unwrap();
+        assert!(matches!(Database::open(dir.path()), Err(Trouble::Taken)));
+        assert!(beside(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn begins_anew_where_damage_shows_only_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[change(1, b"one")]).unwrap();
+        let damage = database.with(|_| -> Result<(), redb::Error> { panic!("as a damaged page makes it") });
+        assert!(matches!(damage, Err(Trouble::Damaged(_))));
+        assert_eq!(database.records(&[id(1)]).unwrap(), [None]);
+        database.write(&[change(1, b"again")]).unwrap();
+        assert_eq!(beside(dir.path()).len(), 1);
+    }
+
+    #[test]
+    fn is_opened_anew_after_an_error_of_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[change(1, b"one")]).unwrap();
+        let full =
+            database.with(|_| -> Result<(), _> { Err(redb::Error::Io(io::ErrorKind::StorageFull.into())) });
+        assert!(matches!(full, Err(Trouble::Io(_))));
+        assert_eq!(database.records(&[id(1)]).unwrap(), [Some(b"one".to_vec())]);
+        assert!(beside(dir.path()).is_empty());
+    }
+}
