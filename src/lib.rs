@@ -46,7 +46,7 @@
 //!   `store`.
 //! - What was hashed is not hashed again, also after `kill -9` or a power cut; and what is remembered never makes a
 //!   torrent of other bytes than the file has: see `state`.
-//! - A file takes less than a KiB of memory while nobody asks for it.
+//! - A file takes about a KiB of memory while nobody asks for it, however many pieces it has.
 //! - Whatever others control is bounded by a named constant.
 
 mod accept;
