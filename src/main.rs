@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     raise_descriptor_limit();
 
     let result = match cli.command {
-        Command::Serve(args) => serve(args.into(), &stderr),
+        Command::Serve(args) => serve((*args).into(), &stderr),
         Command::Torrent(args) => make_torrent(&args, &stderr),
     };
     match result {
