@@ -1,7 +1,7 @@
 //! A server of one file, asked on the peer wire.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -41,6 +41,11 @@ impl Seed {
         let [hidden, shown] = [".next", name].map(|name| self.directory.path().join(name));
         contents.write(&hidden);
         fs::rename(hidden, shown).expect("a file can be renamed");
+    }
+
+    /// What it watches.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn join(&self) -> Peer {

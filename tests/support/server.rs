@@ -63,6 +63,7 @@ pub(crate) struct Setup<'a> {
     host: Option<&'a Host>,
     wrapper: Vec<String>,
     home: Option<PathBuf>,
+    quiet: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -94,6 +95,11 @@ impl<'a> Setup<'a> {
         Self { home: Some(directory.as_ref().to_owned()), ..self }
     }
 
+    /// With the log that is the default: what is done to it here would fill a disk with the other.
+    pub(crate) fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// With no more than so many open files and sockets.
     pub(crate) fn descriptors(self, count: u32) -> Self {
         Self { wrapper: vec!["prlimit".into(), format!("--nofile={count}:{count}")], ..self }
@@ -118,6 +124,9 @@ impl<'a> Setup<'a> {
         let scratch = TempDir::new().expect("a temporary directory can be made");
         let home = self.home.as_deref().unwrap_or(scratch.path());
         let mut command = program_through(&self.wrapper, self.host);
+        if self.quiet {
+            command.env_remove("RUST_LOG");
+        }
         command.env("HOME", home).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
             // The system chooses, unless the test or the default does.
@@ -156,8 +165,15 @@ pub(crate) struct Server {
 impl Server {
     /// To be completed and started: the program with one watched directory.
     pub(crate) fn serving<'a>(directory: impl AsRef<Path>) -> Setup<'a> {
-        Setup { directories: Vec::new(), options: Vec::new(), host: None, wrapper: Vec::new(), home: None }
-            .and(directory)
+        Setup {
+            directories: Vec::new(),
+            options: Vec::new(),
+            host: None,
+            wrapper: Vec::new(),
+            home: None,
+            quiet: false,
+        }
+        .and(directory)
     }
 
     /// Where HTTP is answered on this machine.
@@ -245,6 +261,18 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.process.signal(Signal::KILL);
         self.process.wait(DEADLINE);
+    }
+
+    /// The lines of its log that have these words so far.
+    pub(crate) fn log_lines(&self, words: &str) -> Vec<String> {
+        self.process.stderr().lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+
+    /// A counter or gauge of `/metrics`, by its name and labels as they stand there; 0 while it isn't there.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").expect(200).text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}")))
     }
 
     /// `/serve?NAME` with the name percent-encoded.

@@ -1,8 +1,11 @@
 //! A peer that is nothing but a socket: what it sends is written out in the test.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::net::Host;
 use super::wait_for;
@@ -10,7 +13,16 @@ use super::wait_for;
 /// Longer than any deadline of the program that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Message ids of BEP 3.
+/// What clients ask for at a time, in bytes.
+const BLOCK: usize = 16 * 1024;
+
+/// What the peers of these tests call themselves.
+pub(crate) const PEER_ID: &[u8; 20] = b"-XX0001-abcdefghijkl";
+
+/// Reserved bytes of a handshake by a peer that speaks BEP 6 and 10.
+pub(crate) const FAST_AND_EXTENDED: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x04];
+
+/// Message ids of BEP 3, 6 and 10.
 pub(crate) mod id {
     pub(crate) const CHOKE: u8 = 0;
     pub(crate) const UNCHOKE: u8 = 1;
@@ -21,7 +33,12 @@ pub(crate) mod id {
     pub(crate) const REQUEST: u8 = 6;
     pub(crate) const PIECE: u8 = 7;
     pub(crate) const CANCEL: u8 = 8;
-    /// BEP 10.
+    pub(crate) const PORT: u8 = 9;
+    pub(crate) const SUGGEST: u8 = 13;
+    pub(crate) const HAVE_ALL: u8 = 14;
+    pub(crate) const HAVE_NONE: u8 = 15;
+    pub(crate) const REJECT: u8 = 16;
+    pub(crate) const ALLOWED_FAST: u8 = 17;
     pub(crate) const EXTENDED: u8 = 20;
 }
 
@@ -83,6 +100,20 @@ impl Peer {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes options");
         Self { stream }
+    }
+
+    /// As [`Self::connect`], from an address of this machine's own choosing; all of 127.0.0.0/8 is.
+    #[track_caller]
+    pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
+        Self::try_connect_from(from, to).expect("the peer address accepts connections")
+    }
+
+    /// As [`Self::connect_from`], where that may fail: the seeder hangs up on some while they connect.
+    pub(crate) fn try_connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
+        let stream = connect_from(from, to)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream })
     }
 
     /// Connects, shakes hands and takes the bitfield, which it returns.
@@ -153,6 +184,17 @@ impl Peer {
         }
     }
 
+    /// Reads messages until one has this id; what follows the id.
+    #[track_caller]
+    pub(crate) fn message_with(&mut self, id: u8) -> Vec<u8> {
+        loop {
+            let (found, body) = self.message();
+            if found == id {
+                return body;
+            }
+        }
+    }
+
     /// Asks for a block and takes it, and nothing else, in answer.
     #[track_caller]
     pub(crate) fn fetch(&mut self, index: u32, begin: u32, length: u32) -> Vec<u8> {
@@ -162,6 +204,53 @@ impl Peer {
         assert_eq!(body[..8], [index.to_be_bytes(), begin.to_be_bytes()].concat());
         assert_eq!(body.len() - 8, usize::try_from(length).expect("a length fits"));
         body[8..].to_vec()
+    }
+
+    /// Fetches all of a file as an honest client does, with requests in flight and through any number of turns of the
+    /// choker; panics at the first wrong byte. It has shaken hands and not said that it is interested.
+    #[track_caller]
+    pub(crate) fn download(&mut self, file: &[u8], piece_len: usize, mut took: impl FnMut(usize)) {
+        const IN_FLIGHT: usize = 64;
+        let to_u32 = |number: usize| u32::try_from(number).expect("a test's file is small");
+        let mut wanted: VecDeque<(u32, u32, u32)> = file
+            .chunks(piece_len)
+            .zip(0..)
+            .flat_map(|(piece, index)| {
+                let begins = (0..piece.len()).step_by(BLOCK);
+                begins.map(move |begin| (index, to_u32(begin), to_u32(BLOCK.min(piece.len() - begin))))
+            })
+            .collect();
+        let mut asked: VecDeque<(u32, u32, u32)> = VecDeque::new();
+        let mut unchoked = false;
+        self.send(&numbers(id::INTERESTED, &[]));
+        while !wanted.is_empty() || !asked.is_empty() {
+            if unchoked && asked.len() < IN_FLIGHT / 2 {
+                let more = wanted.len().min(IN_FLIGHT - asked.len());
+                let more: Vec<(u32, u32, u32)> = wanted.drain(..more).collect();
+                let requests: Vec<u8> =
+                    more.iter().flat_map(|(index, begin, len)| request(*index, *begin, *len)).collect();
+                self.send(&requests);
+                asked.extend(more);
+            }
+            let (id, body) = self.message();
+            match id {
+                id::UNCHOKE => unchoked = true,
+                id::CHOKE => {
+                    unchoked = false;
+                    wanted.extend(asked.drain(..));
+                }
+                id::PIECE => {
+                    let [index, begin] =
+                        [0, 4].map(|at| u32::from_be_bytes(body[at..at + 4].try_into().expect("four bytes")));
+                    let at = asked.iter().position(|(i, b, _)| (*i, *b) == (index, begin));
+                    asked.remove(at.expect("only what was asked for comes"));
+                    let start = index as usize * piece_len + begin as usize;
+                    assert!(body[8..] == file[start..start + body.len() - 8], "wrong bytes at {start}");
+                    took(body.len() - 8);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Waits until the seeder has hung up; panics when it says anything before, or stays.
@@ -176,15 +265,60 @@ impl Peer {
         }
     }
 
+    /// Waits until the seeder has hung up, whatever it says before; panics when it stays.
+    #[track_caller]
+    pub(crate) fn drain_until_close(&mut self) {
+        let mut scratch = vec![0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut scratch) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("it didn't hang up: {error}"),
+            }
+        }
+    }
+
+    /// How long it waits for anything from now on.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+            set(&self.stream, Some(patience)).expect("a socket takes a timeout");
+        }
+    }
+
+    /// Hangs up by a reset, as a process does that is killed with data unread.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket takes options");
+    }
+
+    /// Where it connects from.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("a connected socket has an address")
+    }
+
     /// The socket itself.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 }
 
+/// A connection from one of this machine's addresses.
+pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    Ok(socket.into())
+}
+
 /// The 68 bytes of BEP 3, by a peer of no particular make.
 pub(crate) fn handshake(info_hash: [u8; 20]) -> Vec<u8> {
-    [&b"\x13BitTorrent protocol"[..], &[0; 8], &info_hash, b"-XX0001-abcdefghijkl"].concat()
+    handshake_of([0; 8], info_hash, PEER_ID)
+}
+
+/// The 68 bytes by a peer that has these extensions and this name.
+pub(crate) fn handshake_of(reserved: [u8; 8], info_hash: [u8; 20], peer_id: &[u8; 20]) -> Vec<u8> {
+    [&b"\x13BitTorrent protocol"[..], &reserved, &info_hash, peer_id].concat()
 }
 
 /// `<0013><6><index><begin><length>`
@@ -200,6 +334,16 @@ pub(crate) fn cancel(index: u32, begin: u32, length: u32) -> Vec<u8> {
 /// A message of an id and numbers.
 pub(crate) fn numbers(id: u8, numbers: &[u32]) -> Vec<u8> {
     let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+    message(id, &body)
+}
+
+/// A message of an id and what follows it.
+pub(crate) fn message(id: u8, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len() + 1).expect("a length fits");
-    [&len.to_be_bytes()[..], &[id], &body].concat()
+    [&len.to_be_bytes()[..], &[id], body].concat()
+}
+
+/// An extended message (BEP 10): 0 is the extended handshake.
+pub(crate) fn extended(extension: u8, payload: &[u8]) -> Vec<u8> {
+    message(id::EXTENDED, &[&[extension][..], payload].concat())
 }
