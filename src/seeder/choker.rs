@@ -1,5 +1,8 @@
-//! Who is uploaded to: a pure function over plain values. Round robin; everyone who is interested gets a turn.
+//! Who is uploaded to: a pure function over plain values. Round robin; everyone who is interested gets a turn, and no
+//! host's second connection before another host's first: connections cost nothing, and one host could make thousands.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// How long a turn lasts while others wait: long enough that a peer gets its pipe full and whole pieces done.
@@ -21,38 +24,57 @@ pub(super) struct Decision<Id> {
     pub(super) unchoke: Vec<Id>,
 }
 
-/// Fills free slots with those who have waited longest; those whose turn is over make room, as many as are waited for
-/// and no more, the longest turn first.
-pub(super) fn decide<Id: Copy>(
-    interested: impl IntoIterator<Item = (Id, Standing)>,
+/// Keeps whose turn isn't over. The other slots go, host by host, to those who have waited longest, and where nobody
+/// waits for them to those who have them.
+pub(super) fn decide<Id: Copy, Host: Copy + Eq + Hash>(
+    interested: impl IntoIterator<Item = (Id, Host, Standing)>,
     slots: usize,
     now: Instant,
 ) -> Decision<Id> {
-    let mut holding = Vec::new();
+    let mut in_turn = Vec::new();
+    let mut turn_over = Vec::new();
     let mut waiting = Vec::new();
-    for (id, standing) in interested {
+    for (id, host, standing) in interested {
         match standing {
-            Standing::Unchoked { since } => holding.push((since, id)),
-            Standing::Waiting { since } => waiting.push((since, id)),
+            Standing::Unchoked { since } if now.saturating_duration_since(since) < TURN => {
+                in_turn.push((since, id, host));
+            }
+            Standing::Unchoked { since } => turn_over.push((since, id, host)),
+            Standing::Waiting { since } => waiting.push((since, id, host)),
         }
     }
-    holding.sort_by_key(|(since, _)| *since);
-    waiting.sort_by_key(|(since, _)| *since);
+    in_turn.sort_by_key(|(since, ..)| *since);
+    waiting.sort_by_key(|(since, ..)| *since);
+    turn_over.sort_by_key(|(since, ..)| std::cmp::Reverse(*since));
 
-    let free = slots.saturating_sub(holding.len());
-    let over_full = holding.len().saturating_sub(slots);
-    let waited_for = waiting.len().saturating_sub(free);
-    let turn_over = |since: Instant| now.saturating_duration_since(since) >= TURN;
-    let choke: Vec<Id> = holding
-        .iter()
-        .enumerate()
-        .take_while(|(n, (since, _))| *n < over_full || (*n < over_full + waited_for && turn_over(*since)))
-        .map(|(_, (_, id))| *id)
+    // Those who have been there longest go first where there are fewer slots than there were.
+    let too_many = in_turn.len().saturating_sub(slots);
+    let mut decision: Decision<Id> =
+        Decision { choke: in_turn.drain(..too_many).map(|(_, id, _)| id).collect(), unchoke: Vec::new() };
+
+    let mut held: HashMap<Host, usize> = HashMap::new();
+    for (_, _, host) in &in_turn {
+        *held.entry(*host).or_default() += 1;
+    }
+    let candidates =
+        waiting.iter().map(|peer| (false, peer)).chain(turn_over.iter().map(|peer| (true, peer)));
+    let mut candidates: Vec<(usize, bool, Id)> = candidates
+        .map(|(holds, (_, id, host))| {
+            let before = held.entry(*host).or_default();
+            *before += 1;
+            (*before, holds, *id)
+        })
         .collect();
-
-    let room = slots.saturating_sub(holding.len() - choke.len());
-    let unchoke = waiting.iter().take(room).map(|(_, id)| *id).collect();
-    Decision { choke, unchoke }
+    // Stable: within a host's rank those who wait go first, by how long, then those who hold a slot.
+    candidates.sort_by_key(|(rank, holds, _)| (*rank, *holds));
+    for (place, (_, holds, id)) in (in_turn.len()..).zip(candidates) {
+        match (place < slots, holds) {
+            (true, false) => decision.unchoke.push(id),
+            (false, true) => decision.choke.push(id),
+            (true, true) | (false, false) => {}
+        }
+    }
+    decision
 }
 
 #[cfg(test)]
@@ -67,9 +89,9 @@ mod tests {
     fn gives_free_slots_to_those_who_waited_longest() {
         let start = Instant::now();
         let peers = [
-            ('a', Standing::Waiting { since: at(start, 3) }),
-            ('b', Standing::Waiting { since: at(start, 1) }),
-            ('c', Standing::Waiting { since: at(start, 2) }),
+            ('a', 'a', Standing::Waiting { since: at(start, 3) }),
+            ('b', 'b', Standing::Waiting { since: at(start, 1) }),
+            ('c', 'c', Standing::Waiting { since: at(start, 2) }),
         ];
         let decision = decide(peers, 2, at(start, 4));
         assert_eq!(decision, Decision { choke: vec![], unchoke: vec!['b', 'c'] });
@@ -78,7 +100,10 @@ mod tests {
     #[test]
     fn lets_a_turn_go_on_while_nobody_waits() {
         let start = Instant::now();
-        let peers = [('a', Standing::Unchoked { since: start }), ('b', Standing::Unchoked { since: start })];
+        let peers = [
+            ('a', 'a', Standing::Unchoked { since: start }),
+            ('b', 'b', Standing::Unchoked { since: start }),
+        ];
         assert_eq!(decide(peers, 2, at(start, 1000)), Decision { choke: vec![], unchoke: vec![] });
     }
 
@@ -86,10 +111,10 @@ mod tests {
     fn ends_turns_that_are_over_for_those_who_wait() {
         let start = Instant::now();
         let peers = [
-            ('a', Standing::Unchoked { since: at(start, 1) }),
-            ('b', Standing::Unchoked { since: start }),
-            ('c', Standing::Unchoked { since: at(start, 9) }),
-            ('d', Standing::Waiting { since: at(start, 5) }),
+            ('a', 'a', Standing::Unchoked { since: at(start, 1) }),
+            ('b', 'b', Standing::Unchoked { since: start }),
+            ('c', 'c', Standing::Unchoked { since: at(start, 9) }),
+            ('d', 'd', Standing::Waiting { since: at(start, 5) }),
         ];
         let decision = decide(peers, 3, at(start, 12));
         assert_eq!(decision, Decision { choke: vec!['b'], unchoke: vec!['d'] });
@@ -100,7 +125,7 @@ mod tests {
     #[test]
     fn unchokes_everyone_without_a_limit() {
         let start = Instant::now();
-        let peers = (0..1000).map(|n| (n, Standing::Waiting { since: start }));
+        let peers = (0..1000).map(|n| (n, n, Standing::Waiting { since: start }));
         assert_eq!(decide(peers, usize::MAX, start).unchoke.len(), 1000);
     }
 
@@ -113,7 +138,8 @@ mod tests {
         let mut last_turn = [0; PEERS];
         for round in 1..100 {
             let now = start + TURN * round;
-            let decision = decide(standings.iter().copied().enumerate(), SLOTS, now);
+            let decision =
+                decide(standings.iter().enumerate().map(|(n, standing)| (n, n, *standing)), SLOTS, now);
             for id in decision.choke {
                 standings[id] = Standing::Waiting { since: now };
             }
@@ -128,5 +154,42 @@ mod tests {
                 "{last_turn:?}"
             );
         }
+    }
+
+    /// A thousand connections of one host, all interested, none of which ever loses its interest.
+    #[test]
+    fn a_host_with_many_connections_keeps_no_other_from_its_turn() {
+        const SLOTS: usize = 8;
+        let start = Instant::now();
+        let mut peers: Vec<(usize, char, Standing)> =
+            (0..1000).map(|n| (n, 'm', Standing::Waiting { since: start })).collect();
+        let apply = |peers: &mut Vec<(usize, char, Standing)>, now| {
+            let decision = decide(peers.iter().copied(), SLOTS, now);
+            decision.choke.iter().for_each(|id| peers[*id].2 = Standing::Waiting { since: now });
+            decision.unchoke.iter().for_each(|id| peers[*id].2 = Standing::Unchoked { since: now });
+            let unchoked = peers.iter().filter(|(.., s)| matches!(s, Standing::Unchoked { .. })).count();
+            assert_eq!(unchoked, SLOTS);
+        };
+        apply(&mut peers, start);
+        let came = at(start, 1);
+        peers.push((1000, 'a', Standing::Waiting { since: came }));
+        apply(&mut peers, came);
+        assert!(matches!(peers[1000].2, Standing::Waiting { .. }), "turns aren't cut short");
+        for seconds in 10..200 {
+            apply(&mut peers, at(start, seconds));
+            assert!(matches!(peers[1000].2, Standing::Unchoked { .. }), "after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn connections_of_one_host_take_turns_among_themselves() {
+        let start = Instant::now();
+        let peers = [
+            ('a', 'm', Standing::Unchoked { since: start }),
+            ('b', 'm', Standing::Waiting { since: start }),
+            ('c', 'n', Standing::Unchoked { since: start }),
+        ];
+        let decision = decide(peers, 2, start + TURN);
+        assert_eq!(decision, Decision { choke: vec!['a'], unchoke: vec!['b'] });
     }
 }

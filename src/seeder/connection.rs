@@ -124,7 +124,7 @@ impl<'a> Connection<'a> {
             ip,
             way,
             session,
-            seat: shared.slots.take_seat(),
+            seat: shared.slots.take_seat(ip),
             handshaking: Some(handshaking),
             agreed: opened.info_hash,
             membership: None,

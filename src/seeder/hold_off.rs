@@ -46,7 +46,7 @@ impl HoldOff {
 
     /// Counts a violation of the protocol by a peer at `ip`.
     pub(super) fn count(&mut self, ip: IpAddr, now: Instant) -> Verdict {
-        let key = host(ip);
+        let key = host_of(ip);
         if !self.by_address.contains_key(&key) && self.by_address.len() >= MAX_ADDRESSES {
             self.make_room(now);
         }
@@ -70,7 +70,7 @@ impl HoldOff {
         if [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&ip.to_canonical()) {
             return false;
         }
-        self.by_address.get(&host(ip)).is_some_and(|offender| {
+        self.by_address.get(&host_of(ip)).is_some_and(|offender| {
             offender.violations > self.patience.violations
                 && !is_over(offender.last, now, self.patience.memory)
         })
@@ -93,7 +93,7 @@ fn is_over(last: Instant, now: Instant, memory: Duration) -> bool {
 }
 
 /// One host: an IPv6 host has a whole /64 to take addresses from.
-fn host(ip: IpAddr) -> IpAddr {
+pub(super) fn host_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

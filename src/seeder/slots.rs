@@ -1,12 +1,14 @@
 //! The upload slots and who sits in them: carries the choker's decisions to the connections.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::choker::{self, Standing};
+use super::hold_off::host_of;
 
 /// All connections' seats, and how many of them may be uploaded to.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Seats {
 
 #[derive(Debug)]
 struct Occupant {
+    /// Of its peer.
+    host: IpAddr,
     unchoked: watch::Sender<bool>,
     /// None while it isn't interested.
     standing: Option<Standing>,
@@ -38,13 +42,13 @@ impl Slots {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A seat for a new connection, which isn't interested yet.
-    pub(super) fn take_seat(self: &Arc<Self>) -> Seat {
+    /// A seat for a new connection from `ip`, which isn't interested yet.
+    pub(super) fn take_seat(self: &Arc<Self>, ip: IpAddr) -> Seat {
         let (unchoked, decision) = watch::channel(false);
         let mut seats = self.seats();
         let id = seats.next;
         seats.next += 1;
-        seats.by_id.insert(id, Occupant { unchoked, standing: None });
+        seats.by_id.insert(id, Occupant { host: host_of(ip), unchoked, standing: None });
         Seat { id, slots: Arc::clone(self), decision }
     }
 
@@ -70,7 +74,8 @@ impl Seats {
     }
 
     fn decide(&mut self, slots: usize, now: Instant) {
-        let interested = self.by_id.iter().filter_map(|(id, occupant)| Some((*id, occupant.standing?)));
+        let interested =
+            self.by_id.iter().filter_map(|(id, occupant)| Some((*id, occupant.host, occupant.standing?)));
         let decision = choker::decide(interested, slots, now);
         for id in decision.choke {
             self.set_standing(id, Some(Standing::Waiting { since: now }));
@@ -138,7 +143,7 @@ mod tests {
     fn hands_a_slot_on_when_its_holder_leaves_or_loses_interest() {
         let now = Instant::now();
         let slots = Slots::new(1);
-        let (mut a, mut b, mut c) = (slots.take_seat(), slots.take_seat(), slots.take_seat());
+        let [mut a, mut b, mut c] = [1, 2, 3].map(|host| slots.take_seat([10, 0, 0, host].into()));
         a.set_interested(true, now);
         b.set_interested(true, now + choker::TURN / 10);
         c.set_interested(true, now + choker::TURN / 5);
@@ -157,7 +162,7 @@ mod tests {
     fn rotates_when_the_turn_is_over() {
         let now = Instant::now();
         let slots = Slots::new(1);
-        let (mut a, mut b) = (slots.take_seat(), slots.take_seat());
+        let [mut a, mut b] = [1, 2].map(|host| slots.take_seat([10, 0, 0, host].into()));
         a.set_interested(true, now);
         b.set_interested(true, now);
         slots.rotate(now + choker::TURN);
