@@ -12,12 +12,12 @@ use crate::support::seed::Seed;
 use crate::support::wait_for;
 use crate::support::wire::{PEER_ID, Peer, handshake_of};
 
-/// What the program itself may take, whoever is connected: its threads, the tracker's and the hold-off's tables, and
-/// the buffers that connections give back.
-const ITSELF: u64 = 24 * 1024 * 1024;
-/// What one connection may take. It has a message that isn't complete (32 KiB), answers that wait (64 KiB and what one
-/// message adds), what was encrypted and not taken (64 KiB), 512 requests that wait (12 KiB), and its own state.
-const CONNECTION: u64 = 192 * 1024;
+/// How much more the program may take than before, however many are connected: the buffers that connections give back
+/// (4 MiB), the tables of the hold-off and the tracker, and what allocators keep for each thread.
+const ITSELF: u64 = 16 * 1024 * 1024;
+/// How much one of these connections may take: a message that isn't complete (32 KiB), and its own state. Not all that
+/// one could have: answers that wait (64 KiB) and what is encrypted and not taken (64 KiB) come on top at worst.
+const CONNECTION: u64 = 64 * 1024;
 
 /// Each honest peer fetches it.
 const FILE: usize = 48 * MIB;
@@ -42,7 +42,8 @@ fn storm(strength: Strength) {
     big.write(seed.directory().join("big"));
     let torrent = seed.server.torrent("big");
     let victim = |info_hash| Victim { peers: seed.server.peers(), info_hash };
-    let bound = ITSELF + strength.connections() * CONNECTION;
+    seed.assert_serves();
+    let bound = seed.server.memory() + ITSELF + strength.connections() * CONNECTION;
     let storm = Storm::start(&[victim(seed.info_hash), victim(torrent.info_hash)], strength);
     let downloads = AtomicUsize::new(0);
     let most = thread::scope(|scope| {

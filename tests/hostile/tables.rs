@@ -1,7 +1,7 @@
 //! The tables of attacks, row by row: what comes of each, on the wire and in the log.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 
 use super::attacks::{After, Attack, End, LEN, Victim};
@@ -28,20 +28,23 @@ fn each_attack_ends_as_it_must() {
     let seed = Seed::with(LEN, patient);
     let victim = victim(&seed);
     for attack in victim.immediate() {
-        try_out(&seed, victim, &attack);
+        try_out(&seed, victim, host(1), &attack);
     }
     assert_unharmed(&seed);
 }
 
-/// All at the same time, for each takes as long as a handshake may.
+/// All at the same time, for each takes as long as a handshake or a silence may.
 #[test]
 fn each_attack_that_waits_is_ended_by_a_timeout() {
-    let seed = Seed::with(LEN, |setup| patient(setup).option("--handshake-timeout", "2"));
+    let seed = Seed::with(LEN, |setup| {
+        patient(setup).option("--handshake-timeout", "2").option("--idle-timeout", "2")
+    });
     let victim = victim(&seed);
     thread::scope(|scope| {
-        for attack in victim.slow() {
+        // Of one host they would be doubles of one peer.
+        for (number, attack) in (1..).zip(victim.slow()) {
             let seed = &seed;
-            scope.spawn(move || try_out(seed, victim, &attack));
+            scope.spawn(move || try_out(seed, victim, host(number), &attack));
         }
     });
     assert_unharmed(&seed);
@@ -56,10 +59,10 @@ fn there_are_more_than_a_hundred_and_no_two_have_one_name() {
     assert!(names.len() > 100, "{} attacks", names.len());
 }
 
-fn try_out(seed: &Seed, victim: Victim, attack: &Attack) {
+fn try_out(seed: &Seed, victim: Victim, from: IpAddr, attack: &Attack) {
     let name = attack.name;
     let mut approached = victim
-        .approach(attack.after, host(1), DEADLINE)
+        .approach(attack.after, from, DEADLINE)
         .unwrap_or_else(|error| panic!("{name}: the seeder doesn't get as far as that: {error}"));
     let address = approached.peer.address();
     let sent = approached.send(&attack.sends);

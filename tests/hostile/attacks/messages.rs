@@ -10,6 +10,21 @@ pub(super) fn attacks() -> Vec<Attack> {
     [lengths(), pieces(), fast_without_negotiation(), fast(), floods()].into_iter().flatten().collect()
 }
 
+/// By those who leave something unsaid.
+pub(super) fn slow() -> Vec<Attack> {
+    use After::{Encryption, FastUnchoke, Handshake, Unchoke};
+    const SILENT: End = End::Closed("the peer was silent for too long");
+    let longest = message(99, &vec![0; 32_767]);
+    let unfinished = &longest[..longest.len() - 1];
+    vec![
+        row("silence after a handshake", Handshake, [], SILENT),
+        row("silence once unchoked", Unchoke, [], SILENT),
+        row("half a length prefix", FastUnchoke, [0, 0], SILENT),
+        row("the longest message but its last byte", Handshake, unfinished, SILENT),
+        row("the longest message but its last byte, encrypted", Encryption, unfinished, SILENT),
+    ]
+}
+
 fn lengths() -> Vec<Attack> {
     use After::{Encryption, FastHandshake, Handshake, Unchoke};
     const LENGTH: End = End::Violation("has a wrong length");

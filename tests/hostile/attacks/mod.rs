@@ -110,7 +110,8 @@ impl Victim {
 
     /// Those that are ended by a timeout.
     pub(crate) fn slow(&self) -> Vec<Attack> {
-        [opening::slow(self.info_hash), encryption::slow(self.info_hash)].into_iter().flatten().collect()
+        let tables = [opening::slow(self.info_hash), messages::slow(), encryption::slow(self.info_hash)];
+        tables.into_iter().flatten().collect()
     }
 
     /// A connection on which everything was said that goes before an attack.
