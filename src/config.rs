@@ -217,7 +217,8 @@ pub struct PeerLimits {
     /// How many may be for one torrent; a further one is closed. 12,288 by default: whatever everybody wants, there is
     /// room for those who want something else.
     pub per_torrent: usize,
-    /// How many may be without a complete handshake; a further one takes the place of the oldest. 1,024 by default.
+    /// How many may be without a complete handshake; a further one takes the place of the oldest. 1,024 by default, and
+    /// never more than half of the connections that can be held.
     pub half_open: usize,
     /// How long a handshake may take, encryption included; 10 s by default.
     pub handshake: Duration,

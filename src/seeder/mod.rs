@@ -34,7 +34,7 @@ use self::hold_off::{HoldOff, Patience};
 use self::roster::Roster;
 use self::slots::Slots;
 use self::transport::READ_LEN;
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, affordable};
 use crate::catalog::Catalog;
 use crate::config::{Encryption, SeederConfig};
 use crate::ingest::IngestHandle;
@@ -120,6 +120,8 @@ impl Seeder {
         session.max_idle_messages = limits.idle_messages;
         session.allowed_fast = config.allowed_fast;
         session.listen_port = Some(listening.port());
+        // Or those would keep newcomers from being accepted at all, who could displace them.
+        let half_open = limits.half_open.min(affordable(limits.connections) / 2);
         let patience = Patience { violations: limits.violations, memory: VIOLATIONS_MEMORY };
         let shared = Shared {
             catalog,
@@ -129,7 +131,7 @@ impl Seeder {
             metrics,
             slots: Slots::new(config.upload_slots.count()),
             roster: Roster::new(limits.per_torrent),
-            half_open: HalfOpen::new(limits.half_open),
+            half_open: HalfOpen::new(half_open),
             dials: Semaphore::new(MAX_DIALS),
             hold_off: Mutex::new(HoldOff::new(patience)),
             buffers: Buffers::new(limits.unsent),

@@ -66,6 +66,16 @@ fn silent_connections_give_way_to_an_honest_peer() {
     assert_unharmed(&seed);
 }
 
+/// There were descriptors for fewer connections than might be half-open: silent ones took them all, none had to give
+/// way, and nobody else was accepted.
+#[test]
+fn silent_connections_give_way_where_descriptors_are_few() {
+    let seed = Seed::with(PIECE, |setup| setup.descriptors(300).option("--handshake-timeout", "600"));
+    let _silent: Vec<Peer> = (0..60).map(|_| Peer::connect_from(host(1), seed.server.peers())).collect();
+    fetch(&mut join_from(&seed, host(2), PEER_ID), &seed.contents);
+    assert_unharmed(&seed);
+}
+
 #[test]
 fn peers_of_one_torrent_leave_room_for_another() {
     let seed = Seed::with(PIECE, |setup| setup.option("--max-peers-per-torrent", "3"));
