@@ -38,7 +38,7 @@ impl Acceptor {
     /// At most half of the descriptors that the system has for connections are taken, however large `max`.
     pub(crate) fn new(listener: TcpListener, what: &'static str, max: usize, max_per_address: usize) -> Self {
         let max = affordable(max);
-        let by_address = Arc::new(Addresses { max: max_per_address, counts: Mutex::default() });
+        let by_address = Addresses::new(max_per_address);
         Self { listener, what, all: Arc::new(Semaphore::new(max)), by_address }
     }
 
@@ -83,15 +83,22 @@ pub(crate) fn affordable(max: usize) -> usize {
     max.min(half).clamp(1, Semaphore::MAX_PERMITS)
 }
 
+/// How many connections there are to or from each address.
 #[derive(Debug)]
-struct Addresses {
+pub(crate) struct Addresses {
     max: usize,
     /// Addresses without a connection are not in it.
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Addresses {
-    fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<AddressPermit> {
+    /// `max` for each.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, counts: Mutex::default() })
+    }
+
+    /// One more, if it has not as many as it may.
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<AddressPermit> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&ip).copied().unwrap_or(0);
         if count >= self.max {
@@ -102,8 +109,9 @@ impl Addresses {
     }
 }
 
+/// One of an address's connections; given back when dropped.
 #[derive(Debug)]
-struct AddressPermit {
+pub(crate) struct AddressPermit {
     ip: IpAddr,
     addresses: Arc<Addresses>,
 }

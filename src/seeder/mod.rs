@@ -34,7 +34,7 @@ use self::hold_off::{HoldOff, Patience};
 use self::roster::Roster;
 use self::slots::Slots;
 use self::transport::READ_LEN;
-use crate::accept::{Acceptor, affordable};
+use crate::accept::{Acceptor, Addresses, affordable};
 use crate::catalog::Catalog;
 use crate::config::{Encryption, SeederConfig};
 use crate::ingest::IngestHandle;
@@ -52,6 +52,8 @@ const MIN_UNPARSED: usize = 64 * 1024;
 const _: () = assert!(4 + MAX_MESSAGE_LEN + READ_LEN <= MIN_UNPARSED);
 /// How many dialled connections may be on their way at a time; who would be one more is dialled another time.
 const MAX_DIALS: usize = 64;
+/// How many of them may be to one address, which can announce any number of ports.
+const MAX_DIALS_PER_ADDRESS: usize = 4;
 
 /// Uploads the catalog's torrents.
 #[derive(Debug)]
@@ -76,6 +78,7 @@ struct Shared {
     half_open: Arc<HalfOpen>,
     /// A permit for each connection that is being made.
     dials: Semaphore,
+    dials_by_address: Arc<Addresses>,
     hold_off: Mutex<HoldOff>,
     buffers: Arc<Buffers>,
     session: SessionConfig,
@@ -133,6 +136,7 @@ impl Seeder {
             roster: Roster::new(limits.per_torrent),
             half_open: HalfOpen::new(half_open),
             dials: Semaphore::new(MAX_DIALS),
+            dials_by_address: Addresses::new(MAX_DIALS_PER_ADDRESS),
             hold_off: Mutex::new(HoldOff::new(patience)),
             buffers: Buffers::new(limits.unsent),
             session,

@@ -76,6 +76,7 @@ impl Shared {
         torrent: &Arc<Torrent>,
         greeted: &mut bool,
     ) -> Result<Closed, Closed> {
+        let of_address = self.dials_by_address.admit(addr.ip()).ok_or(Closed::ManyDials)?;
         let dialling = self.dials.acquire().await;
         let connecting = timeout(CONNECT_TIMEOUT, self.connect(addr));
         let stream = tokio::select! {
@@ -89,7 +90,7 @@ impl Shared {
         stream.set_nodelay(true)?;
         let opening = opening::dial(stream, encrypted, self.encryption, torrent.info_hash());
         let opened = self.open(opening, began, &handshaking).await?;
-        drop(dialling);
+        drop((dialling, of_address));
         let torrent = Arc::clone(torrent);
         let mut connection = Connection::dialled(opened, addr.ip(), began, handshaking, torrent, self)?;
         self.metrics.peers.inc();

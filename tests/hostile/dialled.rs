@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::{assert_unharmed, host};
@@ -10,8 +10,8 @@ use crate::support::files::PIECE;
 use crate::support::http::Request;
 use crate::support::seed::Seed;
 use crate::support::tracker::{DOWNLOADER, announce_target, encode_all};
-use crate::support::wait_for;
 use crate::support::wire::{connect_from, handshake, id, numbers};
+use crate::support::{DEADLINE, wait_for};
 
 /// Announces a downloader at that address, from there.
 fn announce(seed: &Seed, address: SocketAddr) {
@@ -72,7 +72,7 @@ fn whatever_waits_where_the_origin_dials_it_is_unharmed() {
             "didn't finish its handshake",
         ),
         ("nobody", SocketAddr::new(host(5), unused_port()), "refused"),
-        ("an end at once", answering(6, drop), "before it said anything of use"),
+        ("an end", answering(6, hear_and_leave), "closed the connection before"),
         ("another torrent", saying(7, handshake([7; 20])), "answered with the info hash 0707"),
         ("our own words", answering(8, echo), "the peer is this program itself"),
         ("a length of 4 GiB", saying(9, then(&[0xff; 4])), "a message of 4294967295 bytes"),
@@ -89,6 +89,27 @@ fn whatever_waits_where_the_origin_dials_it_is_unharmed() {
             lines.iter().any(|line| line.contains("closed") && line.contains(words)).then_some(())
         });
     }
+    assert_unharmed(&seed);
+}
+
+/// Any number of ports can be announced. Those where nobody answered took all dials that may be under way, and who had
+/// announced himself after them wasn't dialled.
+#[test]
+fn a_host_that_announces_many_silent_ports_keeps_no_other_from_being_dialled() {
+    let seed = Seed::with(PIECE, |setup| {
+        setup.option("--encryption", "prefer").option("--handshake-timeout", "600")
+    });
+    for _ in 0..100 {
+        announce(&seed, saying(1, Vec::new()));
+    }
+    let (dialled, was_dialled) = mpsc::channel();
+    announce(
+        &seed,
+        answering(2, move |_| {
+            let _ = dialled.send(());
+        }),
+    );
+    was_dialled.recv_timeout(DEADLINE).expect("the honest host is dialled");
     assert_unharmed(&seed);
 }
 
@@ -114,6 +135,11 @@ fn the_origin_knows_itself_when_it_is_made_to_dial_itself() {
 fn unused_port() -> u16 {
     let listener = TcpListener::bind((host(5), 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
+}
+
+/// Leaves without a word. What it has not heard by then would make it a reset.
+fn hear_and_leave(mut stream: TcpStream) {
+    let _ = stream.read(&mut [0; 4096]);
 }
 
 /// Sends bytes until nobody takes them.
