@@ -81,16 +81,17 @@ fn a_file_that_came_while_peers_held_all_descriptors_was_left_out_for_good() {
     let server = Server::serving(directory.path()).descriptors(280).start();
     let info_hash = server.torrent("first").info_hash;
     // More than there are descriptors. Those that aren't let in wait in the listener's backlog.
-    let mut idle: Vec<Peer> = (0..300)
-        .map(|_| {
+    let idle: Vec<Peer> = (0..300)
+        .map(|number| {
             let mut peer = Peer::connect(server.peers());
             peer.send(&handshake(info_hash));
+            // One after the other: of many that come at once the oldest give way.
+            if number < 5 {
+                peer.read(68);
+            }
             peer
         })
         .collect();
-    for peer in &mut idle[..5] {
-        peer.read(68);
-    }
     second.write(outside.path().join("second"));
     fs::rename(outside.path().join("second"), directory.path().join("second"))
         .expect("a file can be renamed");

@@ -51,7 +51,7 @@ fn silent_connections_give_way_to_an_honest_peer() {
         let mut peer = Peer::connect_from(host(number), seed.server.peers());
         peer.send(&handshake(seed.info_hash)[..usize::from(number % 68)]);
         silent.push(peer);
-        if number % 10 == 0 {
+        if number % 5 == 0 {
             fetch(&mut join_from(&seed, host(200), PEER_ID), &seed.contents);
         }
     }
