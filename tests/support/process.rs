@@ -97,10 +97,10 @@ impl Running {
     }
 
     /// RssAnon of the process, in bytes.
-    pub(crate) fn anonymous_memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says so");
-        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
         kib * 1024
     }
 

@@ -248,8 +248,8 @@ impl Server {
     }
 
     /// Bytes of memory that are its own: no file lies behind them.
-    pub(crate) fn anonymous_memory(&self) -> usize {
-        self.process.anonymous_memory()
+    pub(crate) fn memory(&self) -> u64 {
+        self.process.memory()
     }
 
     /// Lets it open no more files or sockets than it has, or as many as it likes again.
