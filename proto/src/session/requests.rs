@@ -16,10 +16,15 @@ use crate::{
 /// one that could ask for ever would be going round the choker.
 const FAST_COPIES: u64 = 2;
 
+/// The most bytes that go out under choke, however long the pieces are.
+const MAX_FAST_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The queue. Who fills it holds it to the configuration's limit.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     queue: VecDeque<Block>,
+    /// How many bytes those blocks have.
+    queued: u64,
     /// The pieces that the peer may ask for while choked.
     fast: Vec<PieceIndex>,
     /// How many bytes may still go out to it while choked.
@@ -37,22 +42,24 @@ impl Requests {
 
     fn allow_fast(&mut self, set: Vec<PieceIndex>, geometry: &Geometry) {
         let bytes = set.iter().map(|piece| geometry.piece_range(*piece)).map(|range| range.end - range.start);
-        self.fast_left = bytes.sum::<u64>().saturating_mul(FAST_COPIES);
+        self.fast_left = bytes.sum::<u64>().saturating_mul(FAST_COPIES).min(MAX_FAST_BYTES);
         self.fast = set;
     }
 
     /// Whether one more block may go out while the peer is choked, after all that wait.
     fn may_go_choked(&self, block: Block) -> bool {
-        if !self.fast.contains(&block.piece()) {
-            return false;
-        }
-        let queued: u64 = self.queue.iter().map(|block| u64::from(block.len())).sum();
-        queued + u64::from(block.len()) <= self.fast_left
+        self.fast.contains(&block.piece()) && self.queued + u64::from(block.len()) <= self.fast_left
+    }
+
+    fn push(&mut self, block: Block) {
+        self.queued += u64::from(block.len());
+        self.queue.push_back(block);
     }
 
     /// The next block to go out.
     pub(super) fn pop(&mut self, unchoked: bool) -> Option<Block> {
         let block = self.queue.pop_front()?;
+        self.queued -= u64::from(block.len());
         if !unchoked {
             self.fast_left = self.fast_left.saturating_sub(block.len().into());
         }
@@ -64,15 +71,23 @@ impl Requests {
         let wanted =
             |block: &Block| (block.piece().get(), block.begin(), block.len()) == (index, begin, length);
         let position = self.queue.iter().position(wanted)?;
-        self.queue.remove(position)
+        let block = self.queue.remove(position)?;
+        self.queued -= u64::from(block.len());
+        Some(block)
+    }
+
+    /// Takes out all, and gives the memory back.
+    fn take_all(&mut self) -> VecDeque<Block> {
+        self.queued = 0;
+        mem::take(&mut self.queue)
     }
 
     /// Takes out all that may not go out while the peer is choked, in order.
     fn choke(&mut self) -> Vec<Block> {
         let mut refused = Vec::new();
-        for block in mem::take(&mut self.queue) {
+        for block in self.take_all() {
             if self.may_go_choked(block) {
-                self.queue.push_back(block);
+                self.push(block);
             } else {
                 refused.push(block);
             }
@@ -122,7 +137,7 @@ impl Session {
         // our choke on the wire is nobody's fault.
         let may_ask = self.interested && (self.unchoked || self.requests.may_go_choked(block));
         if may_ask && !self.is_full() {
-            self.requests.queue.push_back(block);
+            self.requests.push(block);
             Ok(Worth::Something)
         } else {
             self.reject_block(block);
@@ -145,14 +160,11 @@ impl Session {
         for block in self.requests.choke() {
             self.reject_block(block);
         }
-        if self.requests.is_empty() {
-            self.requests.queue = VecDeque::new();
-        }
     }
 
     /// Refuses all requests that wait, and gives their memory back.
     pub(super) fn drop_requests(&mut self) {
-        for block in mem::take(&mut self.requests.queue) {
+        for block in self.requests.take_all() {
             self.reject_block(block);
         }
     }

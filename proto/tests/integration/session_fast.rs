@@ -159,6 +159,30 @@ fn serves_a_choked_peer_its_set_twice_over() {
 }
 
 #[test]
+fn sends_a_choked_peer_no_more_than_so_much_however_long_the_pieces_are() {
+    const MOST: u64 = 64 * 1024 * 1024;
+    const PIECE_LEN: u32 = 256 * 1024 * 1024;
+    let geometry = Geometry::new(4 * u64::from(PIECE_LEN), PIECE_LEN).unwrap();
+    let fast = allowed_fast_set(PEER, &INFO_HASH, &geometry, 1)[0];
+    let mut driver = Driver::new(SessionConfig { allowed_fast: 1, ..config() });
+    driver.receive(&handshake_with(FAST)).unwrap();
+    driver.input(Input::Accept { seeding: Seeding { geometry, ..seeding() } }).unwrap();
+    driver.say(&[Message::HaveNone, Message::Interested]).unwrap();
+    driver.forget();
+    let blocks = MOST / u64::from(BLOCK_LEN);
+    for n in 0..blocks {
+        driver.say(&[whole_block(fast.get(), n as u32 * BLOCK_LEN)]).unwrap();
+    }
+    assert_eq!((driver.blocks.len() as u64, driver.bytes.len()), (blocks, 0));
+    driver.say(&[whole_block(fast.get(), 0)]).unwrap();
+    assert_eq!(
+        (driver.blocks.len() as u64, driver.bytes.len()),
+        (blocks, 17),
+        "the one too many is rejected"
+    );
+}
+
+#[test]
 fn counts_what_waits_against_the_choked_peers_share() {
     let (fast, _) = fast_and_slow();
     let mut driver = newcomer(config());
