@@ -25,8 +25,6 @@ pub(super) enum Closed {
     Revoked(InfoHash),
     #[error("as many peers as may be are connected for {0}")]
     Crowded(InfoHash),
-    #[error("as many connections as may be are being made to its address")]
-    ManyDials,
     #[error("the peer and we have dialled each other; the other connection is kept")]
     Duplicate,
     #[error("others came while its handshake took its time")]
@@ -67,7 +65,7 @@ impl Closed {
             Self::Shutdown => "shutdown",
             Self::Unknown(_) | Self::Opening(OpeningError::UnknownTorrent) => "unknown_torrent",
             Self::Revoked(_) => "revoked",
-            Self::Crowded(_) | Self::ManyDials => "crowded",
+            Self::Crowded(_) => "crowded",
             Self::Duplicate => "duplicate",
             Self::Displaced => "displaced",
             Self::Opening(OpeningError::InTheClear | OpeningError::Encrypted) => "encryption_policy",

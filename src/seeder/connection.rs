@@ -288,6 +288,7 @@ impl<'a> Connection<'a> {
         let info_hash = torrent.info_hash();
         let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.ip, self.way);
         let membership = membership.ok_or(Closed::Crowded(info_hash))?;
+        self.shared.dialler().came(info_hash, self.ip);
         self.revoked = torrent.revoked().clone();
         self.membership = Some(membership);
         self.torrent = Some(torrent);

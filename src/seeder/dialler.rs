@@ -2,8 +2,11 @@
 //! for no peers, or its way here may be blocked while ours there isn't. Plain values; who is connected by the time it
 //! comes to it, the caller knows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use distributor_proto::InfoHash;
 
 use crate::tracker::Downloader;
 
@@ -11,14 +14,19 @@ use crate::tracker::Downloader;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long until the same one may be dialled again. Clients that want to be reached announce more often.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long until it is tried again where there was no room to dial.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// How many downloaders are kept in mind; further ones are left to come by themselves.
 const MAX_DOWNLOADERS: usize = 8192;
+/// How many of them at one address, which can announce any number of ports.
+const MAX_PER_ADDRESS: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Dialler {
     /// When each is to be dialled, or, if it was, to be forgotten.
-    known: HashMap<Downloader, Stage>,
+    known: BTreeMap<Downloader, (Stage, Instant)>,
     due: BTreeSet<(Instant, Downloader)>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +36,26 @@ enum Stage {
 }
 
 impl Dialler {
-    /// A downloader has announced itself.
+    /// A downloader that isn't connected has announced itself.
     pub(super) fn announced(&mut self, downloader: Downloader, now: Instant) {
-        if self.known.len() < MAX_DOWNLOADERS && !self.known.contains_key(&downloader) {
+        let at_address = self.by_address.get(&downloader.addr.ip()).copied().unwrap_or(0);
+        let room = self.known.len() < MAX_DOWNLOADERS && at_address < MAX_PER_ADDRESS;
+        if room && !self.known.contains_key(&downloader) {
             self.plan(downloader, Stage::Waiting, now + PATIENCE);
+        }
+    }
+
+    /// Downloaders of a torrent have come by from this address, however soon they leave again.
+    pub(super) fn came(&mut self, info_hash: InfoHash, ip: IpAddr) {
+        let at = |port| Downloader { info_hash, addr: SocketAddr::new(ip, port) };
+        let waiting: Vec<Downloader> = self
+            .known
+            .range(at(0)..=at(u16::MAX))
+            .filter(|(_, (stage, _))| *stage == Stage::Waiting)
+            .map(|(downloader, _)| *downloader)
+            .collect();
+        for downloader in waiting {
+            self.forget(&downloader);
         }
     }
 
@@ -42,10 +66,8 @@ impl Dialler {
 
     /// One that is to be dialled by now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Downloader> {
-        while let Some(first) = self.due.first().filter(|(due, _)| *due <= now).copied() {
-            self.due.remove(&first);
-            let (_, downloader) = first;
-            if self.known.remove(&downloader) == Some(Stage::Waiting) {
+        while let Some((_, downloader)) = self.due.first().filter(|(due, _)| *due <= now).copied() {
+            if self.forget(&downloader) == Some(Stage::Waiting) {
                 self.plan(downloader, Stage::Dialled, now + RETRY);
                 return Some(downloader);
             }
@@ -53,19 +75,40 @@ impl Dialler {
         None
     }
 
+    /// One that was [taken](Self::take_due) could not be dialled now, for no fault of its own.
+    pub(super) fn put_off(&mut self, downloader: Downloader, now: Instant) {
+        self.forget(&downloader);
+        self.plan(downloader, Stage::Waiting, now + PUT_OFF);
+    }
+
     fn plan(&mut self, downloader: Downloader, stage: Stage, at: Instant) {
-        self.known.insert(downloader, stage);
+        self.known.insert(downloader, (stage, at));
         self.due.insert((at, downloader));
+        *self.by_address.entry(downloader.addr.ip()).or_default() += 1;
+    }
+
+    fn forget(&mut self, downloader: &Downloader) -> Option<Stage> {
+        let (stage, at) = self.known.remove(downloader)?;
+        self.due.remove(&(at, *downloader));
+        let ip = downloader.addr.ip();
+        if let Some(count) = self.by_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&ip);
+            }
+        }
+        Some(stage)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributor_proto::InfoHash;
+
+    const TORRENT: InfoHash = InfoHash::new([1; 20]);
 
     fn downloader(port: u16) -> Downloader {
-        Downloader { info_hash: InfoHash::new([1; 20]), addr: ([10, 0, 0, 1], port).into() }
+        Downloader { info_hash: TORRENT, addr: ([10, 0, 0, 1], port).into() }
     }
 
     #[test]
@@ -93,13 +136,56 @@ mod tests {
     }
 
     #[test]
+    fn leaves_those_alone_who_came_by_themselves() {
+        let start = Instant::now();
+        let mut dialler = Dialler::default();
+        let elsewhere = Downloader { addr: ([10, 0, 0, 2], 1).into(), ..downloader(1) };
+        let other_torrent = Downloader { info_hash: InfoHash::new([2; 20]), ..downloader(1) };
+        for announced in [downloader(1), downloader(2), elsewhere, other_torrent] {
+            dialler.announced(announced, start);
+        }
+        dialler.came(TORRENT, downloader(1).addr.ip());
+        let mut due = Vec::new();
+        while let Some(downloader) = dialler.take_due(start + PATIENCE) {
+            due.push(downloader);
+        }
+        assert_eq!(due, [elsewhere, other_torrent]);
+    }
+
+    #[test]
+    fn tries_again_soon_where_there_was_no_room() {
+        let start = Instant::now();
+        let mut dialler = Dialler::default();
+        dialler.announced(downloader(1), start);
+        let now = start + PATIENCE;
+        let taken = dialler.take_due(now).unwrap();
+        dialler.put_off(taken, now);
+        assert_eq!(dialler.take_due(now), None);
+        assert_eq!(dialler.take_due(now + PUT_OFF), Some(taken));
+    }
+
+    #[test]
     fn keeps_no_more_in_mind_than_it_may() {
         let start = Instant::now();
         let mut dialler = Dialler::default();
-        for port in 1..=MAX_DOWNLOADERS as u16 + 1 {
+        for n in 0..=MAX_DOWNLOADERS {
+            let [.., high, low] = u32::try_from(n).unwrap().to_be_bytes();
+            dialler.announced(Downloader { addr: ([10, 0, high, low], 1).into(), ..downloader(1) }, start);
+        }
+        assert_eq!([dialler.known.len(), dialler.due.len(), dialler.by_address.len()], [MAX_DOWNLOADERS; 3]);
+    }
+
+    #[test]
+    fn keeps_no_more_of_one_address_in_mind_than_it_may() {
+        let start = Instant::now();
+        let mut dialler = Dialler::default();
+        for port in 1..=MAX_PER_ADDRESS as u16 + 1 {
             dialler.announced(downloader(port), start);
         }
-        assert_eq!(dialler.known.len(), MAX_DOWNLOADERS);
-        assert_eq!(dialler.due.len(), MAX_DOWNLOADERS);
+        assert_eq!(dialler.known.len(), MAX_PER_ADDRESS);
+        let now = start + PATIENCE;
+        while dialler.take_due(now).is_some() {}
+        assert_eq!(dialler.take_due(now + RETRY), None);
+        assert!(dialler.known.is_empty() && dialler.due.is_empty() && dialler.by_address.is_empty());
     }
 }

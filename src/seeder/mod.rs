@@ -18,12 +18,12 @@ mod spread;
 mod transport;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributor_proto::{MAX_MESSAGE_LEN, PeerId, SessionConfig};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ use self::hold_off::{HoldOff, Patience};
 use self::roster::Roster;
 use self::slots::Slots;
 use self::transport::READ_LEN;
-use crate::accept::{Acceptor, Addresses, affordable};
+use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
 use crate::config::{Encryption, SeederConfig};
 use crate::ingest::IngestHandle;
@@ -62,7 +62,6 @@ pub(crate) struct Seeder {
     max_connections: usize,
     max_per_address: usize,
     downloaders: mpsc::Receiver<Downloader>,
-    dialler: Dialler,
 }
 
 /// What all connections have in common.
@@ -76,8 +75,9 @@ struct Shared {
     slots: Arc<Slots>,
     roster: Arc<Roster>,
     half_open: Arc<HalfOpen>,
+    dialler: Mutex<Dialler>,
     /// A permit for each connection that is being made.
-    dials: Semaphore,
+    dials: Arc<Semaphore>,
     dials_by_address: Arc<Addresses>,
     hold_off: Mutex<HoldOff>,
     buffers: Arc<Buffers>,
@@ -135,7 +135,8 @@ impl Seeder {
             slots: Slots::new(config.upload_slots.count()),
             roster: Roster::new(limits.per_torrent),
             half_open: HalfOpen::new(half_open),
-            dials: Semaphore::new(MAX_DIALS),
+            dialler: Mutex::default(),
+            dials: Arc::new(Semaphore::new(MAX_DIALS)),
             dials_by_address: Addresses::new(MAX_DIALS_PER_ADDRESS),
             hold_off: Mutex::new(HoldOff::new(patience)),
             buffers: Buffers::new(limits.unsent),
@@ -149,7 +150,6 @@ impl Seeder {
             max_connections: limits.connections,
             max_per_address: limits.per_address,
             downloaders,
-            dialler: Dialler::default(),
         }
     }
 
@@ -159,25 +159,30 @@ impl Seeder {
         let mut connections = JoinSet::new();
         let mut turns = tokio::time::interval(ROTATION);
         loop {
-            let due = self.dialler.next_due();
+            let due = self.shared.dialler().next_due();
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
                 _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
                 (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);
+                    // Now and not in the task: the oldest is who came first.
+                    let handshaking = shared.half_open.enter();
                     connections.spawn(async move {
                         let _admission = admission;
-                        shared.serve(stream).await;
+                        shared.serve(stream, handshaking).await;
                     });
                 }
                 Some(downloader) = self.downloaders.recv() => {
                     if !self.shared.is_connected(&downloader) {
-                        self.dialler.announced(downloader, Instant::now());
+                        self.shared.dialler().announced(downloader, Instant::now());
                     }
                 }
                 () = sleep_until(due), if due.is_some() => {
-                    while let Some(downloader) = self.dialler.take_due(Instant::now()) {
-                        self.dial(downloader, &acceptor, &mut connections);
+                    let now = Instant::now();
+                    while let Some(downloader) = self.shared.take_due(now) {
+                        if self.dial(downloader, &acceptor, &mut connections).is_err() {
+                            self.shared.dialler().put_off(downloader, now);
+                        }
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -186,26 +191,54 @@ impl Seeder {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Dials a downloader, if it is worth the while and there is room.
-    fn dial(&self, downloader: Downloader, acceptor: &Acceptor, connections: &mut JoinSet<()>) {
+    /// Dials a downloader, if that is worth the while.
+    fn dial(
+        &self,
+        downloader: Downloader,
+        acceptor: &Acceptor,
+        connections: &mut JoinSet<()>,
+    ) -> Result<(), NoRoom> {
         let Downloader { info_hash, addr } = downloader;
         if self.shared.is_connected(&downloader) || self.shared.is_held_off(addr.ip()) {
-            return;
+            return Ok(());
         }
-        let Some(torrent) = self.shared.catalog.by_info_hash(&info_hash) else { return };
-        if self.shared.dials.available_permits() == 0 {
-            return;
-        }
-        let Some(admission) = acceptor.try_admit(addr.ip()) else { return };
+        let Some(torrent) = self.shared.catalog.by_info_hash(&info_hash) else { return Ok(()) };
+        let permit = self.shared.may_dial(addr.ip()).ok_or(NoRoom)?;
+        let admission = acceptor.try_admit(addr.ip()).ok_or(NoRoom)?;
         let shared = Arc::clone(&self.shared);
         connections.spawn(async move {
             let _admission = admission;
-            shared.dial(addr, torrent).await;
+            shared.dial(addr, torrent, permit).await;
         });
+        Ok(())
     }
 }
 
+/// As many connections are held, or being made, as may be.
+struct NoRoom;
+
+/// The right to make a connection; given back when dropped, once it is made.
+#[derive(Debug)]
+struct DialPermit {
+    _one_of_all: OwnedSemaphorePermit,
+    _one_to_an_address: AddressPermit,
+}
+
 impl Shared {
+    fn dialler(&self) -> MutexGuard<'_, Dialler> {
+        self.dialler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Downloader> {
+        self.dialler().take_due(now)
+    }
+
+    fn may_dial(&self, ip: IpAddr) -> Option<DialPermit> {
+        let one_of_all = Arc::clone(&self.dials).try_acquire_owned().ok()?;
+        let one_to_an_address = self.dials_by_address.admit(ip.to_canonical())?;
+        Some(DialPermit { _one_of_all: one_of_all, _one_to_an_address: one_to_an_address })
+    }
+
     fn is_connected(&self, downloader: &Downloader) -> bool {
         self.roster.is_connected(&downloader.info_hash, downloader.addr.ip())
     }

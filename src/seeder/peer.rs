@@ -10,12 +10,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::Shared;
 use super::closed::Closed;
 use super::connection::Connection;
 use super::half_open::Handshaking;
 use super::hold_off::Verdict;
 use super::opening::{self, Opened, OpeningError};
+use super::{DialPermit, Shared};
 use crate::catalog::Torrent;
 use crate::config::Encryption;
 use crate::ingest::Doubt;
@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Serves a peer that has dialled us.
-    pub(super) async fn serve(&self, stream: TcpStream) {
+    pub(super) async fn serve(&self, stream: TcpStream, handshaking: Handshaking) {
         let Ok(addr) = stream.peer_addr().map(canonical) else { return };
         if self.is_held_off(addr.ip()) {
             self.metrics.held_off.inc();
@@ -33,14 +33,18 @@ impl Shared {
             return;
         }
         self.metrics.peers.inc();
-        let closed = self.accept(stream, addr.ip()).await.unwrap_or_else(|closed| closed);
+        let closed = self.accept(stream, addr.ip(), handshaking).await.unwrap_or_else(|closed| closed);
         self.metrics.peers.dec();
         self.conclude(addr, &closed);
     }
 
-    async fn accept(&self, stream: TcpStream, ip: IpAddr) -> Result<Closed, Closed> {
+    async fn accept(
+        &self,
+        stream: TcpStream,
+        ip: IpAddr,
+        handshaking: Handshaking,
+    ) -> Result<Closed, Closed> {
         let began = Instant::now();
-        let handshaking = self.half_open.enter();
         // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
         stream.set_nodelay(true)?;
         let opening = opening::accept(stream, self.encryption, &self.catalog);
@@ -50,18 +54,22 @@ impl Shared {
     }
 
     /// Dials a peer and serves it: in the clear, encrypted, or the one after the other, as the policy says.
-    pub(super) async fn dial(&self, addr: SocketAddr, torrent: Arc<Torrent>) {
+    pub(super) async fn dial(&self, addr: SocketAddr, torrent: Arc<Torrent>, permit: DialPermit) {
         let ways: &[bool] = match self.encryption {
             Encryption::Off => &[false],
             Encryption::Allow => &[false, true],
             Encryption::Prefer => &[true, false],
             Encryption::Require => &[true],
         };
+        let mut permit = Some(permit);
         for encrypted in ways {
+            let Some(permit) = permit.take().or_else(|| self.may_dial(addr.ip())) else { return };
             debug!(peer = %addr, info_hash = %torrent.info_hash(), encrypted, "dialling");
             let mut greeted = false;
-            let closed =
-                self.call(addr, *encrypted, &torrent, &mut greeted).await.unwrap_or_else(|closed| closed);
+            let closed = self
+                .call(addr, *encrypted, &torrent, permit, &mut greeted)
+                .await
+                .unwrap_or_else(|closed| closed);
             self.conclude(addr, &closed);
             if greeted || !is_silence(&closed) {
                 return;
@@ -74,10 +82,9 @@ impl Shared {
         addr: SocketAddr,
         encrypted: bool,
         torrent: &Arc<Torrent>,
+        permit: DialPermit,
         greeted: &mut bool,
     ) -> Result<Closed, Closed> {
-        let of_address = self.dials_by_address.admit(addr.ip()).ok_or(Closed::ManyDials)?;
-        let dialling = self.dials.acquire().await;
         let connecting = timeout(CONNECT_TIMEOUT, self.connect(addr));
         let stream = tokio::select! {
             () = self.shutdown.cancelled() => return Err(Closed::Shutdown),
@@ -90,7 +97,7 @@ impl Shared {
         stream.set_nodelay(true)?;
         let opening = opening::dial(stream, encrypted, self.encryption, torrent.info_hash());
         let opened = self.open(opening, began, &handshaking).await?;
-        drop((dialling, of_address));
+        drop(permit);
         let torrent = Arc::clone(torrent);
         let mut connection = Connection::dialled(opened, addr.ip(), began, handshaking, torrent, self)?;
         self.metrics.peers.inc();
