@@ -67,6 +67,7 @@ fuzz_target!(|load: Load| {
                 buffer.copy_from_slice(&text[offset..offset + buffer.len()]);
                 if *fails && offset > 0 { Err(()) } else { Ok(()) }
             },
+            || (),
             |which, digest| {
                 under_way -= 1;
                 let (text, fails) = &messages[which];

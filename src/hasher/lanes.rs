@@ -131,11 +131,13 @@ impl<M> Lanes<M> {
 
     /// Reads on where a lane has nothing left to compress, then compresses as much as all lanes have.
     ///
-    /// `read` fills a slice with what stands at an offset of a message. `done` gets each message that has its digest,
+    /// `read` fills a slice with what stands at an offset of a message. What `permit` gives is held while it
+    /// compresses and neither while it reads nor while `done` is called. That gets each message that has its digest,
     /// and each that can't be read, which leaves its lane.
-    pub(crate) fn turn<E>(
+    pub(crate) fn turn<E, P>(
         &mut self,
         mut read: impl FnMut(&M, u64, &mut [u8]) -> Result<(), E>,
+        permit: impl FnOnce() -> P,
         mut done: impl FnMut(M, Result<Digest, E>),
     ) {
         for (lane, blocks) in self.lanes.iter_mut().zip(self.buffer.chunks_exact_mut(LANE_BLOCKS)) {
@@ -143,7 +145,9 @@ impl<M> Lanes<M> {
                 done(which, Err(error));
             }
         }
+        let permit = permit();
         self.compress();
+        drop(permit);
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             if lane.ready.is_empty()
                 && let Some(message) = lane.message.take_if(|message| message.read == message.len)
@@ -250,6 +254,7 @@ mod tests {
                     buffer.copy_from_slice(&messages[which][at..at + buffer.len()]);
                     Ok::<_, ()>(())
                 },
+                || (),
                 |which, digest| {
                     under_way -= 1;
                     assert!(digests[which].replace(digest.unwrap()).is_none());
@@ -309,6 +314,7 @@ mod tests {
                         buffer.copy_from_slice(&messages[which][at..at + buffer.len()]);
                         Ok::<_, ()>(())
                     },
+                    || (),
                     |which, digest| digests[which] = Some(digest.unwrap()),
                 );
             };
@@ -348,7 +354,7 @@ mod tests {
                 if which == 0 { Err("broken") } else { Ok(()) }
             };
             let mut ended = Vec::new();
-            lanes.turn(read, |which, digest| ended.push((which, digest)));
+            lanes.turn(read, || (), |which, digest| ended.push((which, digest)));
             ended.sort();
             let expected: Digest = Sha1::digest(text).into();
             assert_eq!(ended.len(), count);

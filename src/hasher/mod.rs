@@ -15,6 +15,7 @@
 //! | `job` | one file: opened, verified, its digests |
 //! | `queue` | which piece of which file is next |
 //! | `worker` | one thread |
+//! | `permits` | how many of them compress at a time |
 //! | `idle` | the idle class of I/O |
 //! | `progress`, `show` | how far it is, in numbers and on a terminal or in the log |
 //! | `single` | one file that somebody names to its .torrent |
@@ -27,6 +28,7 @@ mod idle;
 mod job;
 mod kernel;
 mod lanes;
+mod permits;
 mod progress;
 mod queue;
 mod reader;
@@ -53,6 +55,7 @@ use crate::config::{HashingConfig, Sha1Kernel};
 use crate::files::{Roots, SettledFile};
 use job::Job;
 use kernel::{Kernel, Plan};
+use permits::Permits;
 use queue::{Place, Queue};
 use worker::Shared;
 
@@ -112,7 +115,8 @@ impl Hasher {
         debug!(kernel = plan.kernel.name(), plan.worth_from, threads = wanted, buffers, "ready to hash");
         let (results, receiver) = mpsc::channel(MAX_RESULTS);
         let queue = Queue::new(wanted);
-        let shared = Arc::new(Shared { roots, queue, results, plan, idle_io: config.idle_io });
+        let permits = Permits::new(wanted);
+        let shared = Arc::new(Shared { roots, queue, results, plan, idle_io: config.idle_io, permits });
         let hasher = Self { shared, progress: HashingProgress::default() };
         for number in 0..wanted {
             let shared = Arc::clone(&hasher.shared);

@@ -13,6 +13,7 @@ use super::idle;
 use super::job::{HashError, Job, OpenFile, Piece};
 use super::kernel::Plan;
 use super::lanes::Lanes;
+use super::permits::Permits;
 use super::queue::{Place, Queue, Task};
 use crate::files::Roots;
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) results: mpsc::Sender<Hashed>,
     pub(super) plan: Plan,
     pub(super) idle_io: bool,
+    /// To compress; nobody who holds one waits for a disk or for a result to be taken.
+    pub(super) permits: Permits,
 }
 
 /// Why a piece has no digest.
@@ -58,6 +61,7 @@ fn work(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) {
                 }
                 piece.read(offset, buffer).map_err(Missing::Failed)
             },
+            || shared.permits.take(),
             |(_, piece), digest| shared.ended(piece, digest),
         );
     }
