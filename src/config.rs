@@ -82,7 +82,7 @@ impl Default for TorrentsConfig {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct HashingConfig {
-    /// How many threads hash and read; by default as many as there are processors.
+    /// How many threads hash at a time, and how many read from each device; by default as many as there are processors.
     pub threads: Option<NonZeroUsize>,
     /// Whether they read only when nobody else wants the disk, as far as the I/O scheduler knows such a class (bfq and
     /// mq-deadline do).

@@ -287,6 +287,11 @@ impl Binding {
         self.contents.id
     }
 
+    /// Which file system it lies on (`st_dev`).
+    pub(crate) fn device(&self) -> u64 {
+        self.contents.id.device
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.contents.size
     }

@@ -35,11 +35,13 @@ pub(super) struct Job {
     pub(super) share: Share,
     /// Set once its result is known or nobody wants it any more: what is left of it is dropped.
     over: AtomicBool,
+    /// Counts the jobs of a pool of threads by being held.
+    _counted: Arc<()>,
 }
 
 impl Job {
-    pub(super) fn new(file: SettledFile, private: bool, share: Share) -> Self {
-        Self { file, private, share, over: AtomicBool::new(false) }
+    pub(super) fn new(file: SettledFile, private: bool, share: Share, counted: Arc<()>) -> Self {
+        Self { file, private, share, over: AtomicBool::new(false), _counted: counted }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -59,10 +61,11 @@ impl Job {
 /// A job whose file is open.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    pub(super) job: Arc<Job>,
     geometry: Geometry,
     reader: Reader,
     digests: Mutex<Digests>,
+    /// Behind the reader: while a disk takes its time to close the file, the job counts still.
+    pub(super) job: Arc<Job>,
     /// Counts the open files by being held.
     _open: Arc<()>,
 }
@@ -81,7 +84,7 @@ impl OpenFile {
         let count = geometry.piece_count() as usize;
         let digests = Mutex::new(Digests { bytes: vec![[0; 20]; count], missing: count });
         let reader = Reader::new(file, geometry.total_len());
-        Ok(Self { job, geometry, reader, digests, _open: counted })
+        Ok(Self { geometry, reader, digests, job, _open: counted })
     }
 
     pub(super) fn piece_count(&self) -> u32 {

@@ -2,9 +2,9 @@
 //! file was the same before and after; reads with `pread` into buffers of its own, never from a map.
 //!
 //! ```text
-//!  submit ──▶ queue ──▶ worker ──▶ lanes ──▶ kernel
-//!          newest first   │  reader ──▶ ▲
-//!                         ╰─ job: opened, digests collected, verified ──▶ Hashed
+//!  submit ──▶ pools ──▶ queue ──▶ worker ──▶ lanes ──▶ kernel
+//!         one a device newest first   │  reader ──▶ ▲    under a permit
+//!                                     ╰─ job: opened, digests collected, verified ──▶ Hashed
 //! ```
 //!
 //! | file | what it owns |
@@ -13,22 +13,29 @@
 //! | `lanes` | messages of unequal length through the lanes; the buffers |
 //! | `reader` | `pread`, and the hints of what is read next |
 //! | `job` | one file: opened, verified, its digests |
-//! | `queue` | which piece of which file is next |
+//! | `pools` | threads for each device, so that a disk that hangs holds up no other |
+//! | `queue` | which piece of which file of a device is next |
 //! | `worker` | one thread |
 //! | `permits` | how many of them compress at a time |
 //! | `idle` | the idle class of I/O |
 //! | `progress`, `show` | how far it is, in numbers and on a terminal or in the log |
 //! | `single` | one file that somebody names to its .torrent |
 //!
-//! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (1,026 KiB), beside the
-//! digests of files that are open (20 bytes a piece). What the system reads ahead of us lies in its page cache, at most
-//! 64 MiB for a file of short pieces and 4 MiB a lane of long ones.
+//! As many threads as are asked for compress at a time; for each device, of which there are at most 16 at a time, as
+//! many read. What a read copies out of the page cache isn't counted: a thread that has read waits for a permit before
+//! it reads on, so that no more is copied than is compressed.
+//!
+//! Whatever the size and number of files, the buffers are [`lanes::BUFFER_LEN`] bytes a thread (1,026 KiB), and hence
+//! so much times the threads times the devices that had files to hash at a time, beside the digests of files that are
+//! open (20 bytes a piece). What the system reads ahead of us lies in its page cache, at most 64 MiB for a file of
+//! short pieces and 4 MiB a lane of long ones.
 
 mod idle;
 mod job;
 mod kernel;
 mod lanes;
 mod permits;
+mod pools;
 mod progress;
 mod queue;
 mod reader;
@@ -44,7 +51,7 @@ use std::time::Instant;
 
 use distributor_proto::Info;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 
 pub(crate) use job::HashError;
 pub use progress::{HashingProgress, HashingStatus};
@@ -56,6 +63,7 @@ use crate::files::{Roots, SettledFile};
 use job::Job;
 use kernel::{Kernel, Plan};
 use permits::Permits;
+use pools::Pools;
 use queue::{Place, Queue};
 use worker::Shared;
 
@@ -89,7 +97,7 @@ pub(crate) struct Hashed {
 /// The room. Its threads end when it is dropped, as soon as the reads that they are in come back.
 #[derive(Debug)]
 pub(crate) struct Hasher {
-    shared: Arc<Shared>,
+    pools: Pools,
     progress: HashingProgress,
 }
 
@@ -99,11 +107,11 @@ pub(crate) struct Hasher {
 pub(crate) struct Ticket {
     job: Arc<Job>,
     place: Place,
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
 }
 
 impl Hasher {
-    /// Starts the threads. Results come out of the receiver in the order in which they are there.
+    /// Starts the threads of the first device. Results come out of the receiver in the order in which they are there.
     pub(crate) fn start(
         config: &HashingConfig,
         roots: Arc<Roots>,
@@ -111,45 +119,26 @@ impl Hasher {
         let plan = plan(config.kernel)?;
         let wanted =
             config.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let buffers = wanted * lanes::BUFFER_LEN;
-        debug!(kernel = plan.kernel.name(), plan.worth_from, threads = wanted, buffers, "ready to hash");
+        debug!(kernel = plan.kernel.name(), plan.worth_from, threads = wanted, "ready to hash");
         let (results, receiver) = mpsc::channel(MAX_RESULTS);
-        let queue = Queue::new(wanted);
         let permits = Permits::new(wanted);
-        let shared = Arc::new(Shared { roots, queue, results, plan, idle_io: config.idle_io, permits });
-        let hasher = Self { shared, progress: HashingProgress::default() };
-        for number in 0..wanted {
-            let shared = Arc::clone(&hasher.shared);
-            let thread = thread::Builder::new().name(format!("hash-{number}"));
-            match thread.spawn(move || worker::run(&shared)) {
-                Ok(_) => {}
-                Err(error) if number == 0 => return Err(HashingError::Thread(error)),
-                Err(error) => {
-                    warn!(%error, wanted, started = number, "can't start all threads for hashing");
-                    break;
-                }
-            }
-        }
-        Ok((hasher, receiver))
+        let shared = Shared { roots, results, plan, idle_io: config.idle_io, permits };
+        let pools = Pools::start(Arc::new(shared), wanted).map_err(HashingError::Thread)?;
+        Ok((Self { pools, progress: HashingProgress::default() }, receiver))
     }
 
-    /// Has a settled file hashed into the info dictionary of its torrent, `private` or not. The newest file comes
-    /// first.
+    /// Has a settled file hashed into the info dictionary of its torrent, `private` or not. Of the files of one
+    /// device the newest comes first; they don't wait for those of another.
     pub(crate) fn submit(&self, file: SettledFile, private: bool) -> Ticket {
         let share = self.progress.begin(file.binding.size(), Instant::now());
-        let job = Arc::new(Job::new(file, private, share));
-        let place = self.shared.queue.push(Arc::clone(&job));
-        Ticket { job, place, shared: Arc::clone(&self.shared) }
+        let (queue, counted) = self.pools.assign(file.binding.device());
+        let job = Arc::new(Job::new(file, private, share, counted));
+        let place = queue.push(Arc::clone(&job));
+        Ticket { job, place, queue }
     }
 
     pub(crate) fn progress(&self) -> HashingProgress {
         self.progress.clone()
-    }
-}
-
-impl Drop for Hasher {
-    fn drop(&mut self) {
-        self.shared.queue.close();
     }
 }
 
@@ -162,7 +151,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.job.end() {
-            self.shared.queue.remove(self.place);
+            self.queue.remove(self.place);
         }
     }
 }

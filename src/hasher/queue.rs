@@ -1,5 +1,6 @@
 //! What is hashed next: a piece of the newest file that is wanted, the likeliest to be asked for, even while an older
-//! one of 100 GB is under way. Owns the order and the bound on open files; opens and reads nothing.
+//! one of 100 GB is under way. Owns the order of the files of one device and the bound on open ones; opens and reads
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -177,7 +178,8 @@ mod tests {
         let binding = Binding::of(&file.metadata().unwrap());
         let at = FilePath::new(roots.iter().next().unwrap().0, name);
         let share = HashingProgress::default().begin(binding.size(), std::time::Instant::now());
-        Arc::new(Job::new(SettledFile { at, target: Path::new(name).into(), binding }, true, share))
+        let file = SettledFile { at, target: Path::new(name).into(), binding };
+        Arc::new(Job::new(file, true, share, Arc::default()))
     }
 
     /// Takes the next task and does it as far as the queue is concerned; says which file it was of, and which piece.

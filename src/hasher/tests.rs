@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::files::{Binding, FilePath};
 
 struct Bench {
+    /// The first of the roots.
     dir: TempDir,
     roots: Arc<Roots>,
 }
@@ -28,7 +29,7 @@ impl Bench {
     }
 
     fn settled(&self, name: &str, path: &Path) -> SettledFile {
-        let (root, _) = self.roots.iter().next().unwrap();
+        let (root, _) = self.roots.iter().find(|(_, root)| path.starts_with(root.path())).unwrap();
         let binding = Binding::of(&std::fs::metadata(path).unwrap());
         SettledFile { at: FilePath::new(root, name), target: Path::new(name).into(), binding }
     }
@@ -141,7 +142,12 @@ fn a_file_that_cannot_be_hashed_leaves_the_others_alone() {
 fn a_file_that_shrinks_while_it_is_hashed_has_changed() {
     let bench = Bench::new();
     let file = bench.write("file", &contents(0, 1 << 20));
-    let job = Arc::new(Job::new(file, true, HashingProgress::default().begin(1 << 20, Instant::now())));
+    let job = Arc::new(Job::new(
+        file,
+        true,
+        HashingProgress::default().begin(1 << 20, Instant::now()),
+        Arc::default(),
+    ));
     let open = Arc::new(job::OpenFile::open(&bench.roots, job, Arc::default()).unwrap());
     let piece = job::Piece::new(Arc::clone(&open), 15).unwrap();
     let mut buffer = [0; 1000];
@@ -154,7 +160,12 @@ fn a_file_that_shrinks_while_it_is_hashed_has_changed() {
 fn a_file_that_is_written_to_while_it_is_hashed_has_changed() {
     let bench = Bench::new();
     let file = bench.write("file", &contents(0, 1000));
-    let job = Arc::new(Job::new(file, true, HashingProgress::default().begin(1000, Instant::now())));
+    let job = Arc::new(Job::new(
+        file,
+        true,
+        HashingProgress::default().begin(1000, Instant::now()),
+        Arc::default(),
+    ));
     let open = Arc::new(job::OpenFile::open(&bench.roots, job, Arc::default()).unwrap());
     let piece = job::Piece::new(Arc::clone(&open), 0).unwrap();
     bench.write("file", &contents(1, 1001));
@@ -198,6 +209,42 @@ fn a_new_file_does_not_wait_for_an_old_one_to_end() {
     let small = bench.write("small", b"text");
     let _new = hasher.submit(small.clone(), true);
     assert_eq!(results.blocking_recv().unwrap().file, small);
+}
+
+/// A disk that is slow for ever could hold it up for ever.
+#[test]
+fn a_file_does_not_wait_for_newer_ones_on_another_device() {
+    let (dir, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let roots = Arc::new(Roots::open(&[dir.path().to_owned(), memory.path().to_owned()]).unwrap());
+    let bench = Bench { dir, roots };
+    let path = memory.path().join("old");
+    std::fs::write(&path, contents(0, 400_000)).unwrap();
+    let old = bench.settled("old", &path);
+    // They take longer than anybody waits.
+    let newer: Vec<_> = (0..3)
+        .map(|n| {
+            let path = bench.dir.path().join(n.to_string());
+            std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
+            bench.settled(&n.to_string(), &path)
+        })
+        .collect();
+    assert_ne!(
+        old.binding.device(),
+        newer[0].binding.device(),
+        "they are on one device, and nothing is shown"
+    );
+    for threads in [1, 3] {
+        let (hasher, mut results) =
+            bench.start(HashingConfig { threads: NonZeroUsize::new(threads), ..Default::default() });
+        let _newer: Vec<_> = newer.iter().map(|file| hasher.submit(file.clone(), true)).collect();
+        while hasher.progress().status().bytes_done == 0 {
+            std::thread::yield_now();
+        }
+        let _old = hasher.submit(old.clone(), true);
+        let Hashed { file, result } = results.blocking_recv().unwrap();
+        assert_eq!(file, old);
+        assert_describes(&result.unwrap(), &contents(0, 400_000));
+    }
 }
 
 #[test]

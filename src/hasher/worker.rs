@@ -17,11 +17,10 @@ use super::permits::Permits;
 use super::queue::{Place, Queue, Task};
 use crate::files::Roots;
 
-/// What the threads share.
+/// What all threads share, whatever they read from.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) roots: Arc<Roots>,
-    pub(super) queue: Queue,
     pub(super) results: mpsc::Sender<Hashed>,
     pub(super) plan: Plan,
     pub(super) idle_io: bool,
@@ -37,7 +36,7 @@ enum Missing {
 }
 
 /// Works until the queue is closed.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(shared: &Shared, queue: &Queue) {
     if shared.idle_io
         && let Err(error) = idle::enter()
     {
@@ -45,15 +44,15 @@ pub(super) fn run(shared: &Shared) {
     }
     let mut lanes = Lanes::new(shared.plan);
     // One file must not end the hashing of all others, whatever is wrong with it or us.
-    while catch_unwind(AssertUnwindSafe(|| work(shared, &mut lanes))).is_err() {
+    while catch_unwind(AssertUnwindSafe(|| work(shared, queue, &mut lanes))).is_err() {
         for (_, piece) in lanes.drain() {
             shared.end(piece.job(), Err(io::Error::other("hashing it panicked").into()));
         }
     }
 }
 
-fn work(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) {
-    while fill(shared, lanes) && !shared.queue.is_closed() {
+fn work(shared: &Shared, queue: &Queue, lanes: &mut Lanes<(Place, Piece)>) {
+    while fill(shared, queue, lanes) && !queue.is_closed() {
         lanes.turn(
             |(_, piece), offset, buffer| {
                 if piece.job().is_over() {
@@ -68,25 +67,25 @@ fn work(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) {
 }
 
 /// Gives the lanes what is newest, waiting only where they have nothing; `false` once the queue is closed.
-fn fill(shared: &Shared, lanes: &mut Lanes<(Place, Piece)>) -> bool {
+fn fill(shared: &Shared, queue: &Queue, lanes: &mut Lanes<(Place, Piece)>) -> bool {
     let place_of = |(place, _): &(Place, Piece)| *place;
     loop {
-        let newest = shared.queue.newest();
+        let newest = queue.newest();
         if !lanes.has_room() && !newest.is_some_and(|newest| lanes.park(place_of, &newest)) {
             return true;
         }
         let task = if lanes.is_empty() {
-            let Some(task) = shared.queue.wait() else { return false };
+            let Some(task) = queue.wait() else { return false };
             Some(task)
         } else if lanes.parked(place_of) < newest {
-            shared.queue.take()
+            queue.take()
         } else {
             None
         };
         match task {
             Some(Task::Open(place, job, counted)) => {
                 match OpenFile::open(&shared.roots, Arc::clone(&job), counted) {
-                    Ok(file) => shared.queue.opened(place, Arc::new(file)),
+                    Ok(file) => queue.opened(place, Arc::new(file)),
                     Err(error) => shared.end(&job, Err(error)),
                 }
             }
