@@ -3,7 +3,6 @@
 
 use std::thread::available_parallelism;
 
-use crate::support::faulty_fs::FaultyFs;
 use crate::support::files::{Contents, KIB, MIB, PIECE};
 use crate::support::http::Response;
 use crate::support::torrent::Torrent;
@@ -12,6 +11,11 @@ use crate::support::wire::{Peer, id, request};
 
 /// How many threads may wait for the disk on behalf of one torrent (`MAX_DISK_WAITS`).
 const WAITS_PER_TORRENT: usize = 4;
+
+/// How many threads run tasks, and how many hash unless the test says so; at least two.
+fn workers() -> usize {
+    available_parallelism().map_or(1, usize::from).max(2)
+}
 
 /// Asks for the first block of each MiB, one of each peer.
 fn ask(peers: &mut [Peer], torrent: &Torrent) {
@@ -55,8 +59,7 @@ fn more_peers_than_may_wait_for_a_disk_hold_up_nobody_else() {
 /// A torrent's share of threads is its own: many slow ones take many threads, and still none of those that run tasks.
 #[test]
 fn more_held_reads_than_there_are_workers_hold_up_nobody_else() {
-    let workers = available_parallelism().map_or(1, usize::from);
-    let files: Vec<(String, Contents)> = (0..workers.max(2))
+    let files: Vec<(String, Contents)> = (0..workers())
         .map(|n| (format!("slow-{n}"), Contents::new(n as u64, WAITS_PER_TORRENT * MIB)))
         .collect();
     let on_disk: Vec<(&str, &Contents)> =
@@ -106,7 +109,12 @@ fn a_request_for_a_file_whose_disk_hangs_is_told_to_come_again() {
 fn sigterm_ends_it_though_the_disk_hangs() {
     let contents = Contents::new(1, WAITS_PER_TORRENT * MIB);
     let other = Contents::new(2, MIB);
-    let disks = hold_later(&[("slow", &contents), ("other", &other)], "other", &other);
+    // Were it held from the start nothing of its disk would be hashed: it is tried again and again until it is held.
+    let disks = TwoDisks::with(
+        &[("slow", &contents), ("other", &other)],
+        |disk| disk.fail("other", 0..other.len()),
+        |setup| setup,
+    );
     let torrent = disks.server.torrent("faulty/slow");
     let mut slow = disks.join(&torrent, WAITS_PER_TORRENT);
     for name in ["slow", "other"] {
@@ -118,41 +126,60 @@ fn sigterm_ends_it_though_the_disk_hangs() {
     disks.stop();
 }
 
-/// A file of one piece takes one thread.
 #[test]
-fn a_thread_that_waits_for_the_disk_leaves_hashing_to_the_others() {
-    let contents = Contents::new(1, PIECE);
-    let disks = TwoDisks::with(
-        &[("slow", &contents)],
-        |disk| disk.hold("slow"),
-        |setup| setup.option("--hash-threads", "2"),
-    );
-    disks.faulty.wait_until_held("slow", 1);
-    disks.assert_well();
-    for round in 0..20 {
-        disks.assert_takes(&format!("new-{round}"), &Contents::new(round, 3 * MIB));
+fn a_file_that_hangs_while_it_is_hashed_holds_up_no_file_of_another_disk() {
+    for threads in [None, Some("1")] {
+        let (disks, slow) = hang(1, threads);
+        assert_hashes_others(disks, &slow);
     }
-    disks.faulty.heal("slow");
-    disks.server.torrent("faulty/slow").assert_describes(&contents);
 }
 
 #[test]
-fn what_is_hashed_is_served_while_all_threads_that_hash_wait_for_the_disk() {
-    let [contents, new] = [1, 2].map(|seed| Contents::new(seed, 3 * MIB));
-    let disks = hold_later(&[("slow", &contents)], "slow", &contents);
-    disks.faulty.hold("slow");
-    disks.faulty.wait_until_held("slow", 1);
-    new.write(disks.path("new"));
-    let mut waiting = disks.server.begin("/serve?new");
-    disks.assert_well();
-    disks.faulty.heal("slow");
-    Torrent::read(&Response::read(&mut waiting, false).expect(200).body).assert_describes(&new);
-    disks.server.torrent("faulty/slow").assert_describes(&contents);
+fn many_files_that_hang_while_they_are_hashed_hold_up_no_file_of_another_disk() {
+    for threads in [None, Some("1")] {
+        let (disks, slow) = hang(2 * workers(), threads);
+        assert_hashes_others(disks, &slow);
+    }
 }
 
-/// Two disks and one thread that hashes, which tries one file of them again and again until that is held. Were it held
-/// from the start, nothing would be hashed at all.
-fn hold_later(files: &[(&str, &Contents)], name: &str, contents: &Contents) -> TwoDisks {
-    let fail = |disk: &FaultyFs| disk.fail(name, 0..contents.len());
-    TwoDisks::with(files, fail, |setup| setup.option("--hash-threads", "1"))
+#[test]
+fn sigterm_ends_it_though_all_threads_of_a_disk_hang() {
+    let (disks, _) = hang(workers(), None);
+    disks.stop();
+}
+
+/// Two disks, one of which hangs from the start with so many files that are newer than those of the other, each of them
+/// of more pieces than there are lanes.
+fn hang(files: usize, hash_threads: Option<&str>) -> (TwoDisks, Vec<(String, Contents)>) {
+    let slow: Vec<_> =
+        (0..files).map(|n| (format!("slow-{n}"), Contents::new(n as u64, 20 * PIECE))).collect();
+    let on_disk: Vec<_> = slow.iter().map(|(name, contents)| (name.as_str(), contents)).collect();
+    let disks = TwoDisks::with(
+        &on_disk,
+        |disk| on_disk.iter().for_each(|(name, _)| disk.hold(name)),
+        |setup| match hash_threads {
+            Some(threads) => setup.option("--hash-threads", threads),
+            None => setup,
+        },
+    );
+    // Of the newest of those that were known when the first thread took one.
+    disks.faulty.wait_until_any_held();
+    (disks, slow)
+}
+
+/// Panics unless files of the disk that is well are hashed and served, and once the other is, too, its own.
+fn assert_hashes_others(mut disks: TwoDisks, slow: &[(String, Contents)]) {
+    let mut waiting = disks.server.begin("/serve?faulty/slow-0");
+    for round in 0..20 {
+        disks.assert_takes(&format!("new-{round}"), &Contents::new(100 + round, 3 * MIB));
+    }
+    disks.assert_well();
+    for (name, _) in slow {
+        disks.faulty.heal(name);
+    }
+    Torrent::read(&Response::read(&mut waiting, false).expect(200).body).assert_describes(&slow[0].1);
+    for (name, contents) in slow {
+        disks.server.torrent(format!("faulty/{name}")).assert_describes(contents);
+    }
+    disks.server.assert_alive();
 }

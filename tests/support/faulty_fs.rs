@@ -103,6 +103,12 @@ impl FaultyFs {
         wait_for(&format!("{reads} reads of {name} to be held"), held);
     }
 
+    /// Waits until a read is held, whatever it is of.
+    pub(crate) fn wait_until_any_held(&self) {
+        let holds = |file: &Mutex<File>| !file.lock().expect("nobody panics here").held.is_empty();
+        wait_for("a read to be held", || self.disk.files.iter().any(holds).then_some(()));
+    }
+
     /// How many reads of the file have failed.
     pub(crate) fn failures(&self, name: &str) -> usize {
         self.file(name).failed
