@@ -25,6 +25,8 @@ pub(super) enum Task {
     /// Open the file, then say so to [`Queue::opened`].
     Open(Place, Arc<Job>, Arc<()>),
     Hash(Place, Piece),
+    /// Close the file, which may take its time as a read may.
+    Close(Arc<OpenFile>),
 }
 
 #[derive(Debug)]
@@ -39,6 +41,8 @@ struct Inner {
     waiting: BTreeMap<Place, Arc<Job>>,
     /// Files with pieces that no lane has taken, and the next of these.
     open: BTreeMap<Place, (Arc<OpenFile>, u32)>,
+    /// Open files that nobody wants any more; to be closed by those who may wait for the disk, and under no lock.
+    unwanted: Vec<Arc<OpenFile>>,
     /// Held by every open file.
     opened: Arc<()>,
     arrived: u64,
@@ -81,20 +85,28 @@ impl Queue {
     /// Nobody wants it any more, or it has failed; the caller has ended the job before.
     pub(super) fn remove(&self, place: Place) {
         let mut inner = self.lock();
-        let removed = (inner.waiting.remove(&place), inner.open.remove(&place));
-        // Closing a file may take its time.
-        drop(inner);
-        drop(removed);
+        inner.waiting.remove(&place);
+        if let Some((file, _)) = inner.open.remove(&place) {
+            inner.unwanted.push(file);
+            drop(inner);
+            self.changed.notify_one();
+        }
     }
 
-    /// Whoever takes or waits gets nothing from now on.
+    /// Files that are to be closed even while there is something else to do.
+    pub(super) fn unwanted(&self) -> Vec<Arc<OpenFile>> {
+        std::mem::take(&mut self.lock().unwanted)
+    }
+
+    /// There is nothing more to do from now on, and nobody waits.
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        let left = (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.open));
+        inner.waiting.clear();
+        let open = std::mem::take(&mut inner.open);
+        inner.unwanted.extend(open.into_values().map(|(file, _)| file));
         drop(inner);
         self.changed.notify_all();
-        drop(left);
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -130,13 +142,15 @@ impl Queue {
 
 impl Inner {
     fn take(&mut self, max_open: usize) -> Option<Task> {
+        if let Some(file) = self.unwanted.pop() {
+            return Some(Task::Close(file));
+        }
         loop {
             // Failed, or called off.
             if let Some(entry) = self.open.last_entry()
                 && entry.get().0.job.is_over()
             {
-                entry.remove();
-                continue;
+                return Some(Task::Close(entry.remove().0));
             }
             let newest_open = self.open.last_key_value().map(|(place, _)| *place);
             // This handle is one of the count.
@@ -192,6 +206,7 @@ mod tests {
                 (name, None)
             }
             Task::Hash(_, piece) => (name(piece.job()), Some(piece)),
+            Task::Close(_) => return step(roots, queue),
         })
     }
 
@@ -237,6 +252,31 @@ mod tests {
         assert!(over.end());
         queue.opened(place, Arc::new(OpenFile::open(&roots, taken, counted).unwrap()));
         assert!(step(&roots, &queue).is_none());
+    }
+
+    #[test]
+    fn who_calls_a_file_off_leaves_it_to_the_threads_to_close_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::open(&[dir.path().to_owned()]).unwrap();
+        let queue = Queue::new(1);
+        let closes = |task| matches!(task, Some(Task::Close(file)) if Arc::strong_count(&file) == 1);
+        let removed = queue.push(job(&roots, dir.path(), "removed", 1, 3 * PIECE));
+        step(&roots, &queue).unwrap();
+        queue.remove(removed);
+        assert!(closes(queue.take()));
+        assert!(queue.take().is_none());
+
+        let failed = job(&roots, dir.path(), "failed", 1, 3 * PIECE);
+        queue.push(Arc::clone(&failed));
+        step(&roots, &queue).unwrap();
+        assert!(failed.end());
+        assert!(closes(queue.take()));
+        assert!(queue.take().is_none());
+
+        queue.push(job(&roots, dir.path(), "left", 1, 3 * PIECE));
+        step(&roots, &queue).unwrap();
+        queue.close();
+        assert_eq!(queue.unwanted().len(), 1);
     }
 
     #[test]

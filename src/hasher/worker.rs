@@ -70,6 +70,7 @@ fn work(shared: &Shared, queue: &Queue, lanes: &mut Lanes<(Place, Piece)>) {
 fn fill(shared: &Shared, queue: &Queue, lanes: &mut Lanes<(Place, Piece)>) -> bool {
     let place_of = |(place, _): &(Place, Piece)| *place;
     loop {
+        drop(queue.unwanted());
         let newest = queue.newest();
         if !lanes.has_room() && !newest.is_some_and(|newest| lanes.park(place_of, &newest)) {
             return true;
@@ -95,6 +96,7 @@ fn fill(shared: &Shared, queue: &Queue, lanes: &mut Lanes<(Place, Piece)>) -> bo
                 // There is room.
                 let _ = lanes.start((place, piece), len);
             }
+            Some(Task::Close(file)) => drop(file),
             None if lanes.resume(place_of) => {}
             None => return true,
         }
