@@ -111,6 +111,8 @@ pub(crate) struct Ingest {
     opening: Opening,
     /// Files that could not be read when last tried, so that it is said once.
     failing: HashSet<FilePath>,
+    /// Files that a download could not read: what is remembered of them is no reason to offer them again.
+    distrusted: HashSet<FilePath>,
     /// Looks at files that are doubted.
     looking: JoinSet<()>,
     /// Withdrawn torrents whose inode is served on for a while.
@@ -146,6 +148,7 @@ impl Ingest {
             recalling: JoinSet::new(),
             opening: Opening::default(),
             failing: HashSet::new(),
+            distrusted: HashSet::new(),
             looking: JoinSet::new(),
             leaving: JoinSet::new(),
         };
@@ -194,7 +197,7 @@ impl Ingest {
                 if from_start {
                     self.opening.begin();
                 }
-                if self.state.is_some() {
+                if self.state.is_some() && !self.distrusted.remove(&file.at) {
                     self.to_recall.push(file.clone());
                     let stage = Stage::Recall(file.clone());
                     self.work.insert(file.at, Work { stage, from_start });
@@ -205,6 +208,7 @@ impl Ingest {
             WatchEvent::Gone(at) => {
                 self.call_off(&at);
                 self.failing.remove(&at);
+                self.distrusted.remove(&at);
                 let withdrawn = self.catalog.remove(&at);
                 self.withdraw(withdrawn, Because::Gone);
             }
@@ -338,7 +342,10 @@ impl Ingest {
         let file = doubted.file();
         if self.catalog.at(&file.at).is_some_and(|torrent| Arc::ptr_eq(&torrent, doubted)) {
             match doubt {
-                Doubt::Unreadable => self.watcher.unsettled(file.at.clone()),
+                Doubt::Unreadable => {
+                    self.distrusted.insert(file.at.clone());
+                    self.watcher.unsettled(file.at.clone());
+                }
                 Doubt::Touched => {
                     let (watcher, at) = (self.watcher.clone(), file.at.clone());
                     self.looking.spawn(async move { watcher.check(at).await });

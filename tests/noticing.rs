@@ -189,7 +189,9 @@ fn nothing_is_missed_when_the_kernel_s_queue_runs_over() {
     watched.server.signal(Signal::CONT);
     assert_noticed(&watched.server, "new/kept");
     assert_missed(&watched, &torrent);
-    assert!(watched.server.has_logged("reading all directories again"), "the operator is told");
+    wait_for("the operator to be told", || {
+        watched.server.has_logged("reading all directories again").then_some(())
+    });
     // And it hears what happens in the new directory.
     kept.write(watched.path("new/later"));
     assert_noticed(&watched.server, "new/later");

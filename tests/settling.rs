@@ -19,6 +19,8 @@ fn a_closed_file_waits_and_one_renamed_into_place_does_not() {
     contents.write(watched.path("closed"));
     contents.write(watched.path(".next"));
     fs::rename(watched.path(".next"), watched.path("renamed")).expect("a file can be renamed");
+    // Requests don't wait for it to be hashed here.
+    wait_for("the file that was renamed", || (watched.server.serve("renamed").status == 200).then_some(()));
     watched.server.torrent("renamed").assert_describes(&contents);
     watched.server.serve("closed").expect_sentence(503);
     // A link of it was made now: that is a change of the file, too.

@@ -110,7 +110,6 @@ fn fast() -> Vec<Attack> {
     let bitfield = message(id::BITFIELD, &[0]);
     vec![
         row("have all, then have none", FastHandshake, [&all[..], &none].concat(), TWICE),
-        row("have none, then have all", FastHandshake, [&none[..], &all].concat(), TWICE),
         row("have none twice", FastHandshake, none.repeat(2), TWICE),
         row("bitfield, then have none", FastHandshake, [&bitfield[..], &none].concat(), TWICE),
         row("suggest of nonsense", FastHandshake, numbers(id::SUGGEST, &[PIECES]), NO_SUCH),
