@@ -55,11 +55,11 @@ pub enum SessionError {
 
 impl SessionError {
     /// Whether the peer broke the protocol, which may be counted against its address. Not where it was slow,
-    /// left, or turned out to be ourselves; nor where it spoke another protocol from the first byte on, which is
-    /// how stock clients try encryption.
+    /// left, or turned out to be ourselves. Stock clients try encryption first: whether a stream
+    /// [begins in the clear](crate::begins_in_the_clear) is for the driver to see before a session sees the stream.
     #[must_use]
     pub const fn is_violation(&self) -> bool {
-        matches!(self, Self::WrongTorrent { .. } | Self::Message { .. })
+        matches!(self, Self::Protocol | Self::WrongTorrent { .. } | Self::Message { .. })
     }
 }
 
