@@ -111,7 +111,8 @@ pub(crate) struct Ingest {
     opening: Opening,
     /// Files that could not be read when last tried, so that it is said once.
     failing: HashSet<FilePath>,
-    /// Files that a download could not read: what is remembered of them is no reason to offer them again.
+    /// Files that a download could not read: until they are hashed, what is remembered of them is no reason to offer
+    /// them again.
     distrusted: HashSet<FilePath>,
     /// Looks at files that are doubted.
     looking: JoinSet<()>,
@@ -197,7 +198,7 @@ impl Ingest {
                 if from_start {
                     self.opening.begin();
                 }
-                if self.state.is_some() && !self.distrusted.remove(&file.at) {
+                if self.state.is_some() && !self.distrusted.contains(&file.at) {
                     self.to_recall.push(file.clone());
                     let stage = Stage::Recall(file.clone());
                     self.work.insert(file.at, Work { stage, from_start });
@@ -293,6 +294,7 @@ impl Ingest {
             info!(file = ?name, %info_hash, size, "{how}");
         }
         self.failing.remove(at);
+        self.distrusted.remove(at);
         let replaced = self.catalog.insert(Arc::new(torrent));
         self.withdraw(replaced, Because::Changed);
     }

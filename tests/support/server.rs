@@ -189,7 +189,8 @@ impl Server {
     /// Waits until it has seen all that lay in its directories at its start, and hears of what happens there. Of a
     /// file that it found then, it can't know that it is still being written.
     pub(crate) fn wait_until_scanned(&self) {
-        self.serve("no such file").expect(404);
+        // Until then a request waits, or is told to come again where it may not.
+        wait_for("the first scan", || (self.serve("no such file").status == 404).then_some(()));
     }
 
     pub(crate) fn get(&self, target: impl Into<String>) -> Response {
