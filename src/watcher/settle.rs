@@ -112,6 +112,8 @@ enum Phase {
 enum Since {
     Found,
     Closed,
+    /// It was found by whoever read it, before anything was heard of it.
+    Doubted,
 }
 
 /// One file on its way to being offered.
@@ -198,6 +200,13 @@ impl Settling {
             self.phase = Phase::Still;
             return None;
         }
+        if let (Heard::Written, Phase::Waiting { seen: before, since: Since::Doubted, .. }) =
+            (heard, self.phase)
+            && before == *seen
+        {
+            // Late news of the write that was seen. Truncated by its path, a file has no writer who will close it.
+            return None;
+        }
         // Only the inode's other metadata moved, as far as can be told.
         let same_bytes = on_offer.is_some_and(|offered| offered.same_contents(seen));
         let heard = if heard == Heard::Written && !self.has_writer(seen) { Heard::Touched } else { heard };
@@ -208,7 +217,7 @@ impl Settling {
             (Heard::Looked, Phase::Writing { .. }) => self.pend(),
             (Heard::Looked | Heard::Lost, Phase::Waiting { seen: before, since, .. })
                 // A change after a close is a new writer's, who will be heard of.
-                if before.same_contents(seen) || since != Since::Found =>
+                if before.same_contents(seen) || since == Since::Closed =>
             {
                 None
             }
@@ -234,7 +243,7 @@ impl Settling {
             (Heard::Touched, Phase::Waiting { seen: before, since, .. }) => {
                 if before.same_contents(seen) {
                     None
-                } else if since == Since::Found {
+                } else if since != Since::Closed {
                     self.find(seen, age, now, rules)
                 } else {
                     self.close(seen, age, now, rules)
@@ -260,7 +269,7 @@ impl Settling {
 
             (Heard::Unsettled, Phase::Still) if self.is_shown() => {
                 let quiet = rules.found().max(debounce(self.round(now), seen.size()));
-                self.wait(seen, Since::Found, now, quiet);
+                self.wait(seen, Since::Doubted, now, quiet);
                 self.pend()
             }
             // What the hasher saw was heard of here, too.

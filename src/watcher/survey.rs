@@ -232,9 +232,14 @@ impl Survey {
         let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(None) };
         let inode = directory.inode;
         let path = self.roots.get(at.root).path().join(&directory.real);
+        // No close is heard there.
+        let mut unheard = false;
         let watched = match self.watches.add(&path, inode) {
             Ok(()) => true,
-            Err(Unwatched::Unwanted) => false,
+            Err(Unwatched::Unwanted) => {
+                unheard = true;
+                false
+            }
             Err(Unwatched::Limit) => {
                 if !std::mem::replace(&mut self.said_limit, true) {
                     tracing::error!(
@@ -245,6 +250,7 @@ impl Survey {
                         POLL.as_secs()
                     );
                 }
+                unheard = true;
                 false
             }
             Err(Unwatched::Twice(other)) => {
@@ -266,7 +272,7 @@ impl Survey {
             Ok(names) => {
                 if let Some(directory) = self.tree_mut(at.root).directory_mut(&at.path) {
                     directory.unreadable = false;
-                    directory.silent = silent;
+                    directory.silent = silent || unheard;
                 }
                 Ok(Some(names))
             }

@@ -332,3 +332,17 @@ fn with_a_time_to_settle_a_change_of_rights_does_not_withdraw_a_file_for_that_lo
     assert_eq!(story.hear(Heard::Touched, &changed), Some(Report::Pending));
     assert_eq!(story.wait(&changed), (Some(Report::Settled), DEBOUNCE));
 }
+
+#[test]
+fn late_news_of_a_truncation_that_a_reader_noticed_does_not_wait_for_a_writer() {
+    let (whole, truncated) = (written(1000, 0), written(10, 5));
+    let mut story = Story::settled(&whole);
+    assert_eq!(story.hear(Heard::Unsettled, &truncated), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Written, &truncated), None);
+    assert_eq!(story.wait(&truncated).0, Some(Report::Settled));
+
+    let mut story = Story::settled(&whole);
+    assert_eq!(story.hear(Heard::Unsettled, &truncated), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Written, &written(20, 6)), None, "somebody writes");
+    assert_eq!(story.wait(&written(20, 6)).1, MAX_PAUSE);
+}
