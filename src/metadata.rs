@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use distributor_proto::{Info, InfoHash};
+use tokio::sync::Semaphore;
 
 use crate::catalog::Torrent;
 use crate::state::State;
@@ -18,22 +19,28 @@ pub(crate) struct MetadataLost;
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     state: Option<Arc<State>>,
+    /// A permit for each thread that may wait for the disk that the state lies on: not those of the files, whose disks
+    /// may be well when that one isn't.
+    turns: Arc<Semaphore>,
 }
+
+/// How many threads may wait for the state.
+const MAX_WAITS: usize = 16;
 
 impl Metadata {
     /// Without a state, torrents keep their digests themselves.
     pub(crate) fn new(state: Option<Arc<State>>) -> Self {
-        Self { state }
+        Self { state, turns: Arc::new(Semaphore::new(MAX_WAITS)) }
     }
 
     /// The bencoded info dictionary of a torrent, [`Torrent::metadata_len`] bytes whose SHA-1 is its info hash. No
-    /// worker waits for the disk by this, and no more threads than may for one torrent.
+    /// worker waits for the disk by this.
     pub(crate) async fn of(&self, torrent: &Arc<Torrent>) -> Result<Bytes, MetadataLost> {
         if let Some(shared) = shared(torrent) {
             return Ok(shared);
         }
         // The semaphore is never closed.
-        let permit = Arc::clone(torrent.disk()).acquire_owned().await.map_err(|_| MetadataLost)?;
+        let permit = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| MetadataLost)?;
         let (state, torrent) = (self.state.clone(), Arc::clone(torrent));
         let work = move || {
             let _permit = permit;
@@ -47,7 +54,17 @@ impl Metadata {
 
 fn shared(torrent: &Torrent) -> Option<Bytes> {
     let shared = torrent.shared_metadata().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    shared.map(Bytes::from_owner)
+    shared.map(|metadata| Bytes::from_owner(Shared(metadata)))
+}
+
+/// Keeps the bytes for others to find while it is held. A weak reference holds on to what it points at: to no more than
+/// this handle of the bytes.
+struct Shared(Arc<Bytes>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn share(torrent: &Torrent, state: Option<&State>) -> Result<Bytes, MetadataLost> {
@@ -58,9 +75,9 @@ fn share(torrent: &Torrent, state: Option<&State>) -> Result<Bytes, MetadataLost
         // Else it would be recalled again.
         state.forget(torrent.file().binding.id());
     }
-    let metadata: Arc<[u8]> = Arc::from(&encoded.ok_or(MetadataLost)?[..]);
+    let metadata = Arc::new(encoded.ok_or(MetadataLost)?);
     *torrent.shared_metadata().lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&metadata);
-    Ok(Bytes::from_owner(metadata))
+    Ok(Bytes::from_owner(Shared(metadata)))
 }
 
 fn encode(torrent: &Torrent, state: Option<&State>) -> Option<Bytes> {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use bytes::Bytes;
 use distributor_proto::{Geometry, GeometryError, Info, InfoHash};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ pub(crate) struct Torrent {
 struct InUse {
     revoked: CancellationToken,
     disk: Arc<Semaphore>,
-    metadata: Mutex<Weak<[u8]>>,
+    metadata: Mutex<Weak<Bytes>>,
 }
 
 /// How many threads may wait for the disk on behalf of one torrent's downloads. A mount that hangs must not take all
@@ -94,7 +95,7 @@ impl Torrent {
     }
 
     /// The encoded info dictionary, where somebody has it: see [`Metadata`](crate::metadata).
-    pub(crate) fn shared_metadata(&self) -> &Mutex<Weak<[u8]>> {
+    pub(crate) fn shared_metadata(&self) -> &Mutex<Weak<Bytes>> {
         &self.in_use().metadata
     }
 
@@ -103,7 +104,7 @@ impl Torrent {
             Box::new(InUse {
                 revoked: CancellationToken::new(),
                 disk: Arc::new(Semaphore::new(MAX_DISK_WAITS)),
-                metadata: Mutex::new(Weak::<[u8; 0]>::new()),
+                metadata: Mutex::new(Weak::new()),
             })
         })
     }
