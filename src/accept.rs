@@ -31,7 +31,14 @@ pub(crate) struct Acceptor {
 #[derive(Debug)]
 pub(crate) struct Admission {
     _one_of_all: OwnedSemaphorePermit,
-    _one_of_an_address: AddressPermit,
+    one_of_an_address: AddressPermit,
+}
+
+impl Admission {
+    /// Whether its address had no other when it came.
+    pub(crate) fn is_only_one_of_its_address(&self) -> bool {
+        self.one_of_an_address.is_only_one
+    }
 }
 
 impl Acceptor {
@@ -51,8 +58,7 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok((stream, remote)) => match self.by_address.admit(canonical(remote).ip()) {
                     Some(one_of_an_address) => {
-                        let admission =
-                            Admission { _one_of_all: one_of_all, _one_of_an_address: one_of_an_address };
+                        let admission = Admission { _one_of_all: one_of_all, one_of_an_address };
                         return (stream, admission);
                     }
                     None => {
@@ -71,7 +77,7 @@ impl Acceptor {
     pub(crate) fn try_admit(&self, ip: IpAddr) -> Option<Admission> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let one_of_an_address = self.by_address.admit(ip.to_canonical())?;
-        Some(Admission { _one_of_all: one_of_all, _one_of_an_address: one_of_an_address })
+        Some(Admission { _one_of_all: one_of_all, one_of_an_address })
     }
 }
 
@@ -105,7 +111,7 @@ impl Addresses {
             return None;
         }
         counts.insert(ip, count + 1);
-        Some(AddressPermit { ip, addresses: Arc::clone(self) })
+        Some(AddressPermit { ip, is_only_one: count == 0, addresses: Arc::clone(self) })
     }
 }
 
@@ -113,6 +119,7 @@ impl Addresses {
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
     ip: IpAddr,
+    is_only_one: bool,
     addresses: Arc<Addresses>,
 }
 

@@ -236,8 +236,8 @@ pub struct PeerLimits {
     /// How many messages a second that change nothing are borne, with ten seconds' worth at once; 100 by default.
     pub idle_messages: u32,
     /// How many times within ten minutes the peers at one address may break the protocol before nothing is accepted
-    /// from it for as long; 32 by default. Loopback, where a proxy or a container may hide any number of hosts,
-    /// is never held off.
+    /// from it for as long; 32 by default. 127.0.0.1 and ::1, where a proxy may hide any number of hosts, are
+    /// never held off.
     pub violations: u32,
 }
 

@@ -25,9 +25,11 @@ pub(super) struct Decision<Id> {
 }
 
 /// Keeps whose turn isn't over. The other slots go, host by host, to those who have waited longest, and where nobody
-/// waits for them to those who have them.
+/// waits for them to those who have them. `last_turn` is when a host's last turn ended: one with many connections always
+/// has one that waited for longer than anybody.
 pub(super) fn decide<Id: Copy, Host: Copy + Eq + Hash>(
     interested: impl IntoIterator<Item = (Id, Host, Standing)>,
+    last_turn: impl Fn(&Host) -> Option<Instant>,
     slots: usize,
     now: Instant,
 ) -> Decision<Id> {
@@ -58,16 +60,16 @@ pub(super) fn decide<Id: Copy, Host: Copy + Eq + Hash>(
     }
     let candidates =
         waiting.iter().map(|peer| (false, peer)).chain(turn_over.iter().map(|peer| (true, peer)));
-    let mut candidates: Vec<(usize, bool, Id)> = candidates
+    let mut candidates: Vec<(usize, bool, Option<Instant>, Id)> = candidates
         .map(|(holds, (_, id, host))| {
             let before = held.entry(*host).or_default();
             *before += 1;
-            (*before, holds, *id)
+            (*before, holds, if holds { None } else { last_turn(host) }, *id)
         })
         .collect();
     // Stable: within a host's rank those who wait go first, by how long, then those who hold a slot.
-    candidates.sort_by_key(|(rank, holds, _)| (*rank, *holds));
-    for (place, (_, holds, id)) in (in_turn.len()..).zip(candidates) {
+    candidates.sort_by_key(|(rank, holds, last_turn, _)| (*rank, *holds, *last_turn));
+    for (place, (_, holds, _, id)) in (in_turn.len()..).zip(candidates) {
         match (place < slots, holds) {
             (true, false) => decision.unchoke.push(id),
             (false, true) => decision.choke.push(id),
@@ -81,6 +83,10 @@ pub(super) fn decide<Id: Copy, Host: Copy + Eq + Hash>(
 mod tests {
     use super::*;
 
+    fn never<Host>(_: &Host) -> Option<Instant> {
+        None
+    }
+
     fn at(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
     }
@@ -93,7 +99,7 @@ mod tests {
             ('b', 'b', Standing::Waiting { since: at(start, 1) }),
             ('c', 'c', Standing::Waiting { since: at(start, 2) }),
         ];
-        let decision = decide(peers, 2, at(start, 4));
+        let decision = decide(peers, never, 2, at(start, 4));
         assert_eq!(decision, Decision { choke: vec![], unchoke: vec!['b', 'c'] });
     }
 
@@ -104,7 +110,7 @@ mod tests {
             ('a', 'a', Standing::Unchoked { since: start }),
             ('b', 'b', Standing::Unchoked { since: start }),
         ];
-        assert_eq!(decide(peers, 2, at(start, 1000)), Decision { choke: vec![], unchoke: vec![] });
+        assert_eq!(decide(peers, never, 2, at(start, 1000)), Decision { choke: vec![], unchoke: vec![] });
     }
 
     #[test]
@@ -116,9 +122,9 @@ mod tests {
             ('c', 'c', Standing::Unchoked { since: at(start, 9) }),
             ('d', 'd', Standing::Waiting { since: at(start, 5) }),
         ];
-        let decision = decide(peers, 3, at(start, 12));
+        let decision = decide(peers, never, 3, at(start, 12));
         assert_eq!(decision, Decision { choke: vec!['b'], unchoke: vec!['d'] });
-        let early = decide(peers, 3, at(start, 9));
+        let early = decide(peers, never, 3, at(start, 9));
         assert_eq!(early, Decision { choke: vec![], unchoke: vec![] });
     }
 
@@ -126,7 +132,7 @@ mod tests {
     fn unchokes_everyone_without_a_limit() {
         let start = Instant::now();
         let peers = (0..1000).map(|n| (n, n, Standing::Waiting { since: start }));
-        assert_eq!(decide(peers, usize::MAX, start).unchoke.len(), 1000);
+        assert_eq!(decide(peers, never, usize::MAX, start).unchoke.len(), 1000);
     }
 
     #[test]
@@ -138,8 +144,12 @@ mod tests {
         let mut last_turn = [0; PEERS];
         for round in 1..100 {
             let now = start + TURN * round;
-            let decision =
-                decide(standings.iter().enumerate().map(|(n, standing)| (n, n, *standing)), SLOTS, now);
+            let decision = decide(
+                standings.iter().enumerate().map(|(n, standing)| (n, n, *standing)),
+                never,
+                SLOTS,
+                now,
+            );
             for id in decision.choke {
                 standings[id] = Standing::Waiting { since: now };
             }
@@ -164,7 +174,7 @@ mod tests {
         let mut peers: Vec<(usize, char, Standing)> =
             (0..1000).map(|n| (n, 'm', Standing::Waiting { since: start })).collect();
         let apply = |peers: &mut Vec<(usize, char, Standing)>, now| {
-            let decision = decide(peers.iter().copied(), SLOTS, now);
+            let decision = decide(peers.iter().copied(), never, SLOTS, now);
             decision.choke.iter().for_each(|id| peers[*id].2 = Standing::Waiting { since: now });
             decision.unchoke.iter().for_each(|id| peers[*id].2 = Standing::Unchoked { since: now });
             let unchoked = peers.iter().filter(|(.., s)| matches!(s, Standing::Unchoked { .. })).count();
@@ -189,7 +199,24 @@ mod tests {
             ('b', 'm', Standing::Waiting { since: start }),
             ('c', 'n', Standing::Unchoked { since: start }),
         ];
-        let decision = decide(peers, 2, start + TURN);
+        let decision = decide(peers, never, 2, start + TURN);
         assert_eq!(decision, Decision { choke: vec!['a'], unchoke: vec!['b'] });
+    }
+
+    #[test]
+    fn a_host_whose_turn_ended_waits_for_the_others_however_long_its_connections_have_waited() {
+        let start = Instant::now();
+        let waiting = |seconds| Standing::Waiting { since: at(start, seconds) };
+        let peers =
+            [(1, 'a', waiting(0)), (2, 'a', waiting(0)), (3, 'b', waiting(50)), (4, 'c', waiting(60))];
+        let last_turn = |host: &char| match host {
+            'a' => Some(at(start, 70)),
+            'b' => Some(at(start, 40)),
+            _ => None,
+        };
+        let unchoked = |slots| decide(peers, last_turn, slots, at(start, 80)).unchoke;
+        assert_eq!(unchoked(1), [4]);
+        assert_eq!(unchoked(2), [4, 3]);
+        assert_eq!(unchoked(4), [4, 3, 1, 2]);
     }
 }

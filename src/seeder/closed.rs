@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use distributor_proto::{InfoHash, SessionError};
+use distributor_proto::{InfoHash, MseError, SessionError};
 
 use super::opening::OpeningError;
 use crate::catalog::Torrent;
@@ -51,6 +51,8 @@ impl Closed {
     /// Whether the peer did what no peer may do.
     pub(super) fn is_violation(&self) -> bool {
         match self {
+            // Two policies that don't meet.
+            Self::Opening(OpeningError::Mse(MseError::NothingInCommon { .. })) => false,
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => true,
             Self::Protocol(error) => error.is_violation(),
             _ => false,
@@ -68,7 +70,13 @@ impl Closed {
             Self::Crowded(_) => "crowded",
             Self::Duplicate => "duplicate",
             Self::Displaced => "displaced",
-            Self::Opening(OpeningError::InTheClear | OpeningError::Encrypted) => "encryption_policy",
+            Self::Opening(
+                OpeningError::InTheClear
+                | OpeningError::Encrypted
+                | OpeningError::Mse(MseError::NothingInCommon { .. }),
+            ) => "encryption_policy",
+            Self::Protocol(SessionError::OwnPeerId) => "ourselves",
+            Self::Protocol(SessionError::Eof) => "network",
             Self::Store(..) | Self::Metadata(..) => "file",
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
             Self::Protocol(error) if error.is_violation() => "violation",

@@ -36,6 +36,8 @@ pub(super) struct HoldOff {
 #[derive(Clone, Copy, Debug)]
 struct Offender {
     violations: u32,
+    /// When their count began.
+    since: Instant,
     last: Instant,
 }
 
@@ -46,34 +48,36 @@ impl HoldOff {
 
     /// Counts a violation of the protocol by a peer at `ip`.
     pub(super) fn count(&mut self, ip: IpAddr, now: Instant) -> Verdict {
-        let key = host_of(ip);
+        let key = ip.to_canonical();
         if !self.by_address.contains_key(&key) && self.by_address.len() >= MAX_ADDRESSES {
             self.make_room(now);
         }
         let memory = self.patience.memory;
-        let offender = self.by_address.entry(key).or_insert(Offender { violations: 0, last: now });
-        if is_over(offender.last, now, memory) {
-            offender.violations = 0;
+        let offender =
+            self.by_address.entry(key).or_insert(Offender { violations: 0, since: now, last: now });
+        let held_off = offender.violations > self.patience.violations && !is_over(offender.last, now, memory);
+        if !held_off && is_over(offender.since, now, memory) {
+            *offender = Offender { violations: 0, since: now, last: now };
         }
         offender.last = now;
         offender.violations = offender.violations.saturating_add(1);
         match offender.violations {
             1 if self.patience.violations > 0 => Verdict::First,
-            counted if counted <= self.patience.violations => Verdict::Again,
-            counted => Verdict::HeldOff(counted),
+            counted if counted == self.patience.violations.saturating_add(1) && !is_this_machine(ip) => {
+                Verdict::HeldOff(counted)
+            }
+            _ => Verdict::Again,
         }
     }
 
     /// Whether nothing is accepted from `ip` now. Never of 127.0.0.1 and ::1: that is this machine itself, and whoever
     /// comes through a proxy on it.
     pub(super) fn holds(&self, ip: IpAddr, now: Instant) -> bool {
-        if [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&ip.to_canonical()) {
-            return false;
-        }
-        self.by_address.get(&host_of(ip)).is_some_and(|offender| {
+        let held = |offender: &Offender| {
             offender.violations > self.patience.violations
                 && !is_over(offender.last, now, self.patience.memory)
-        })
+        };
+        !is_this_machine(ip) && self.by_address.get(&ip.to_canonical()).is_some_and(held)
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -92,12 +96,8 @@ fn is_over(last: Instant, now: Instant, memory: Duration) -> bool {
     now.saturating_duration_since(last) >= memory
 }
 
-/// One host: an IPv6 host has a whole /64 to take addresses from.
-pub(super) fn host_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
+fn is_this_machine(ip: IpAddr) -> bool {
+    [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -145,14 +145,32 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_addresses_of_one_ipv6_network_for_one_host() {
+    fn leaves_the_neighbours_of_an_ipv6_host_alone() {
         let now = Instant::now();
         let mut hold_off = HoldOff::new(PATIENCE);
-        for n in 1..=3 {
-            hold_off.count(format!("2001:db8::{n}").parse().unwrap(), now);
+        (0..3).for_each(|_| _ = hold_off.count("2001:db8::1".parse().unwrap(), now));
+        assert!(hold_off.holds("2001:db8::1".parse().unwrap(), now));
+        assert!(!hold_off.holds("2001:db8::2".parse().unwrap(), now), "a segment is a /64");
+    }
+
+    #[test]
+    fn bears_a_violation_now_and_then_for_ever() {
+        let start = Instant::now();
+        let mut hold_off = HoldOff::new(PATIENCE);
+        for n in 0..100 {
+            let now = start + PATIENCE.memory * n * 3 / 5;
+            hold_off.count(ip(1), now);
+            assert!(!hold_off.holds(ip(1), now));
         }
-        assert!(hold_off.holds("2001:db8::4".parse().unwrap(), now));
-        assert!(!hold_off.holds("2001:db8:0:1::4".parse().unwrap(), now));
+    }
+
+    #[test]
+    fn says_once_that_an_address_is_held_off() {
+        let now = Instant::now();
+        let mut hold_off = HoldOff::new(PATIENCE);
+        let verdicts = [(); 5].map(|()| hold_off.count(ip(1), now));
+        let [first, again] = [Verdict::First, Verdict::Again];
+        assert_eq!(verdicts, [first, again, Verdict::HeldOff(3), again, again]);
     }
 
     #[test]

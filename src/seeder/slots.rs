@@ -1,14 +1,16 @@
 //! The upload slots and who sits in them: carries the choker's decisions to the connections.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::choker::{self, Standing};
-use super::hold_off::host_of;
+
+/// How long the end of a host's turn is remembered; a few hundred hosts have had theirs by then.
+const TURNS_REMEMBERED: Duration = Duration::from_secs(5 * 60);
 
 /// All connections' seats, and how many of them may be uploaded to.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ struct Seats {
     next: u64,
     by_id: HashMap<u64, Occupant>,
     unchoked: usize,
+    /// When each host's last turn ended, lest it have the next with another of its connections.
+    last_turns: HashMap<IpAddr, Instant>,
 }
 
 #[derive(Debug)]
@@ -54,7 +58,9 @@ impl Slots {
 
     /// Gives everyone a turn; to be called now and then.
     pub(super) fn rotate(&self, now: Instant) {
-        self.seats().decide(self.count, now);
+        let mut seats = self.seats();
+        seats.last_turns.retain(|_, end| now.saturating_duration_since(*end) < TURNS_REMEMBERED);
+        seats.decide(self.count, now);
     }
 }
 
@@ -76,8 +82,12 @@ impl Seats {
     fn decide(&mut self, slots: usize, now: Instant) {
         let interested =
             self.by_id.iter().filter_map(|(id, occupant)| Some((*id, occupant.host, occupant.standing?)));
-        let decision = choker::decide(interested, slots, now);
+        let last_turn = |host: &IpAddr| self.last_turns.get(host).copied();
+        let decision = choker::decide(interested, last_turn, slots, now);
         for id in decision.choke {
+            if let Some(occupant) = self.by_id.get(&id) {
+                self.last_turns.insert(occupant.host, now);
+            }
             self.set_standing(id, Some(Standing::Waiting { since: now }));
         }
         for id in decision.unchoke {
@@ -101,10 +111,12 @@ impl Seat {
         let standing = seats.by_id.get(&self.id).and_then(|occupant| occupant.standing);
         match (standing, interested) {
             (None, true) => {
-                seats.set_standing(self.id, Some(Standing::Waiting { since: now }));
-                if seats.unchoked < self.slots.count {
-                    seats.decide(self.slots.count, now);
-                }
+                // Where a slot is free nobody waits for it.
+                let standing = match seats.unchoked < self.slots.count {
+                    true => Standing::Unchoked { since: now },
+                    false => Standing::Waiting { since: now },
+                };
+                seats.set_standing(self.id, Some(standing));
             }
             (Some(standing), false) => {
                 seats.set_standing(self.id, None);
@@ -128,6 +140,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.set_interested(false, Instant::now());
         self.slots.seats().by_id.remove(&self.id);
+    }
+}
+
+/// One host: an IPv6 host has a whole /64 to take addresses from.
+fn host_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
