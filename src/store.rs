@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -39,6 +39,7 @@ pub(crate) struct Store {
     open: Mutex<HashMap<Contents, Weak<OpenFile>>>,
     /// That there was no descriptor for a file was said, and there has been none since.
     lacks_descriptors: AtomicBool,
+    closer: Closer,
     epoch: Instant,
 }
 
@@ -53,6 +54,7 @@ impl Store {
             roots,
             open: Mutex::default(),
             lacks_descriptors: AtomicBool::new(false),
+            closer: Closer::start(),
             epoch: Instant::now(),
         }
     }
@@ -64,7 +66,7 @@ impl Store {
             return Ok(open);
         }
         let opened = self.open_file(file)?;
-        let opened = OpenFile::map(opened, file.binding, self.epoch)?;
+        let opened = OpenFile::map(opened, file.binding, self.epoch, self.closer.clone())?;
 
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Two connections may have opened it at the same time; one map serves both.
@@ -109,25 +111,58 @@ fn is_lack_of_descriptors(error: &io::Error) -> bool {
 /// A mapped file, bound to the state of its inode.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
-    file: File,
+    /// Until it is given to whoever closes it.
+    file: Option<File>,
     map: MmapRaw,
     binding: Binding,
     record: Record,
+    closer: Closer,
+}
+
+/// Closes files on a thread of its own: on a network file system that may wait for a server as a read does, and the
+/// last who holds a file is a worker of the runtime.
+#[derive(Clone, Debug)]
+struct Closer(mpsc::Sender<File>);
+
+impl Closer {
+    /// Without a thread for it files are closed by whoever holds them last.
+    fn start() -> Self {
+        let (files, to_close) = mpsc::channel();
+        let close_all = move || to_close.into_iter().for_each(drop);
+        if let Err(error) = std::thread::Builder::new().name("closer".into()).spawn(close_all) {
+            warn!(%error, "no thread can be started to close files on");
+        }
+        Self(files)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            let _ = self.closer.0.send(file);
+        }
+    }
 }
 
 impl OpenFile {
-    fn map(file: File, binding: Binding, epoch: Instant) -> Result<Self, StoreError> {
+    fn map(file: File, binding: Binding, epoch: Instant, closer: Closer) -> Result<Self, StoreError> {
         let len =
             usize::try_from(binding.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let map = MmapOptions::new().len(len).map_raw_read_only(&file)?;
-        let open = Self { file, map, binding, record: Record::new(binding.size(), epoch) };
+        let record = Record::new(binding.size(), epoch);
+        let open = Self { file: Some(file), map, binding, record, closer };
         open.verify()?;
         Ok(open)
     }
 
+    /// It is there until the drop.
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     /// What has become of the inode since it was hashed, unless it was certainly written to; one `fstat`.
     pub(crate) fn verify(&self) -> Result<Sameness, StoreError> {
-        match self.binding.compare(&self.file.metadata()?) {
+        match self.binding.compare(&self.file()?.metadata()?) {
             Sameness::Other => Err(StoreError::Changed),
             sameness => Ok(sameness),
         }
@@ -176,7 +211,7 @@ impl OpenFile {
         let mut scratch = vec![0; 64 * 1024];
         let mut at = range.start;
         while at < range.end {
-            match self.file.read_at(&mut scratch, at)? {
+            match self.file()?.read_at(&mut scratch, at)? {
                 0 => return Err(StoreError::Changed),
                 read => at = at.saturating_add(read as u64),
             }
@@ -186,7 +221,7 @@ impl OpenFile {
 
     /// Fills the buffer from an offset of the file.
     fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        self.file.read_exact_at(into, offset).map_err(|error| match error.kind() {
+        self.file()?.read_exact_at(into, offset).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => StoreError::Changed,
             _ => StoreError::Io(error),
         })
