@@ -348,6 +348,8 @@ impl Ingest {
                     self.distrusted.insert(file.at.clone());
                     self.watcher.unsettled(file.at.clone());
                 }
+                // Those who look may be waiting for a disk that hangs.
+                Doubt::Touched if self.looking.len() >= MAX_DOUBTS => {}
                 Doubt::Touched => {
                     let (watcher, at) = (self.watcher.clone(), file.at.clone());
                     self.looking.spawn(async move { watcher.check(at).await });

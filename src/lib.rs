@@ -27,6 +27,7 @@
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `state` | what survives a restart: which files were hashed, and their digests |
+//! | `disks` | how many threads may wait for a disk |
 //! | `accept` | accepting connections, and how many are held |
 //! | `metrics` | what is counted |
 //! | `config` | settings as the program uses them |
@@ -34,7 +35,7 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`) > (`ingest`, `metadata`) > (`catalog`, `hasher`) >
-//! `tracker` > (`accept`, `metrics`, `state`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on
+//! `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on
 //! one floor don't know each other; `server` joins them. A test holds this.
 //!
 //! # What is promised
@@ -53,6 +54,7 @@ mod accept;
 mod catalog;
 pub mod cli;
 mod config;
+mod disks;
 mod files;
 mod hasher;
 mod http;

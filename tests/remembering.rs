@@ -168,7 +168,10 @@ fn a_file_written_to_meanwhile_with_its_mtime_set_back_is_hashed_anew() {
     write_secretly(&origin.path("a"), &a);
     write_secretly(&origin.path("c"), &b);
     let (server, (remembered, _)) = origin.start(3);
-    assert_eq!(remembered, 0);
+    assert!(
+        remembered <= 1,
+        "one of the names of the file that has two may come after it was hashed by the other"
+    );
     for (name, contents) in [("a", &a), ("b", &b), ("c", &b)] {
         server.torrent(name).assert_describes(contents);
     }

@@ -21,6 +21,7 @@ use self::refusal::Refusal;
 use crate::accept::Acceptor;
 use crate::catalog::Catalog;
 use crate::config::{AdvertisedAddr, HttpConfig};
+use crate::disks::Disks;
 use crate::files::Roots;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
@@ -34,6 +35,7 @@ pub(crate) struct Http {
     pub(crate) roots: Arc<Roots>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) metadata: Metadata,
+    pub(crate) disks: Arc<Disks>,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) ingest: IngestHandle,
     pub(crate) metrics: Arc<Metrics>,

@@ -128,7 +128,7 @@ impl Http {
             wait.until(self.catalog.scanned()).await?;
             // One look, at whatever it is, brings in what has happened in all directories.
             if let Some((root, _)) = self.roots.iter().next() {
-                self.ingest.look(FilePath::new(root, "")).await;
+                self.look(FilePath::new(root, "")).await?;
             }
         }
         loop {
@@ -140,7 +140,7 @@ impl Http {
                     if doubted.as_ref().is_some_and(|doubted| Arc::ptr_eq(doubted, &torrent)) {
                         return Err(Refusal::NotReady);
                     }
-                    self.ingest.look(torrent.file().at.clone()).await;
+                    self.look(torrent.file().at.clone()).await?;
                     doubted = Some(torrent);
                 }
                 Lookup::Pending(over) => wait.until(&over).await?,
@@ -151,7 +151,7 @@ impl Http {
                     looked = true;
                     if let Wanted::File(path) = wanted {
                         for place in self.catalog.places(path) {
-                            self.ingest.look(place).await;
+                            self.look(place).await?;
                         }
                     }
                 }
@@ -167,13 +167,19 @@ impl Http {
         }
     }
 
+    /// Brings in what has happened on the disks, unless one of them hangs.
+    async fn look(&self, at: FilePath) -> Result<(), Refusal> {
+        let looked = tokio::time::timeout(DISK_PATIENCE, self.ingest.look(at)).await;
+        looked.map_err(|_| Refusal::DiskHangs)
+    }
+
     async fn is_current(&self, torrent: &Arc<Torrent>) -> Result<bool, Refusal> {
         let (roots, torrent) = (Arc::clone(&self.roots), Arc::clone(torrent));
         let look = async {
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(torrent.disk()).acquire_owned().await else { return false };
+            let device = torrent.file().binding.device();
+            let Some(turn) = self.disks.turn(torrent.disk(), device).await else { return false };
             let file_is_as_bound = move || {
-                let _permit = permit;
+                let _turn = turn;
                 let file = torrent.file();
                 roots.get(file.at.root).is_as_bound(file)
             };
@@ -196,7 +202,8 @@ impl Http {
         ends: Ends,
         asked: &HeaderMap,
     ) -> Result<Response, Refusal> {
-        let metadata = self.metadata.of(torrent).await.inspect_err(|error| {
+        let metadata = tokio::time::timeout(DISK_PATIENCE, self.metadata.of(torrent)).await;
+        let metadata = metadata.map_err(|_| Refusal::DiskHangs)?.inspect_err(|error| {
             warn!(info_hash = %torrent.info_hash(), "{error}");
             self.ingest.doubt(torrent, Doubt::Unreadable);
         })?;

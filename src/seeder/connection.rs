@@ -81,15 +81,14 @@ pub(super) fn seeding(torrent: &Torrent) -> Seeding {
 }
 
 impl<'a> Connection<'a> {
-    /// A peer that has dialled us, at `began`.
+    /// A peer that has dialled us.
     pub(super) fn accepted(
         opened: Opened,
         ip: IpAddr,
-        began: Instant,
+        session: Session,
         handshaking: Handshaking,
         shared: &'a Shared,
     ) -> Result<Self, Closed> {
-        let session = Session::accept(began, shared.session, ip);
         Self::new(opened, ip, Way::Accepted, session, handshaking, shared)
     }
 
@@ -314,6 +313,10 @@ impl<'a> Connection<'a> {
             self.file = None;
             self.metadata = None;
         }
+        // If nothing moves because of the disk, that is not held against the peer.
+        if self.disk_work.is_some() && !self.socket_is_full {
+            self.has_room()?;
+        }
         self.input(Input::Timeout)
     }
 
@@ -374,14 +377,14 @@ impl<'a> Connection<'a> {
     /// Has a range of the file made ready, unless another is under way.
     fn start_disk_work(&mut self, range: Range<u64>) {
         let (None, Some(torrent)) = (&self.disk_work, &self.torrent) else { return };
-        let store = Arc::clone(&self.shared.store);
+        let (store, disks) = (Arc::clone(&self.shared.store), Arc::clone(&self.shared.disks));
         let torrent = Arc::clone(torrent);
         let file = self.file.clone();
         self.disk_work = Some(Box::pin(async move {
-            let permit = Arc::clone(torrent.disk()).acquire_owned().await.map_err(io::Error::other)?;
+            let device = torrent.file().binding.device();
+            let turn = disks.turn(torrent.disk(), device).await.ok_or(StoreError::Changed)?;
             let work = move || {
-                // Held until the disk has answered, even if nobody waits for that any more.
-                let _permit = permit;
+                let _turn = turn;
                 let file = match file {
                     Some(file) => file,
                     None => store.open(torrent.file())?,

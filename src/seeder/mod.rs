@@ -37,6 +37,7 @@ use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
 use crate::config::{Encryption, SeederConfig};
+use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -69,6 +70,7 @@ pub(crate) struct Seeder {
 struct Shared {
     catalog: Arc<Catalog>,
     metadata: Metadata,
+    disks: Arc<Disks>,
     ingest: IngestHandle,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -93,6 +95,7 @@ struct Shared {
 pub(crate) struct Neighbours {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) metadata: Metadata,
+    pub(crate) disks: Arc<Disks>,
     pub(crate) ingest: IngestHandle,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
@@ -110,7 +113,7 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, metadata, ingest, store, metrics, mut downloaders } = neighbours;
+        let Neighbours { catalog, metadata, disks, ingest, store, metrics, mut downloaders } = neighbours;
         if !config.dial {
             downloaders.close();
         }
@@ -129,6 +132,7 @@ impl Seeder {
         let shared = Shared {
             catalog,
             metadata,
+            disks,
             ingest,
             store,
             metrics,
@@ -165,12 +169,11 @@ impl Seeder {
                 _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
                 (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);
-                    // Now and not in the task: the oldest is who came first.
-                    let handshaking = shared.half_open.enter();
-                    connections.spawn(async move {
-                        let _admission = admission;
-                        shared.serve(stream, handshaking).await;
-                    });
+                    if let Some(addr) = shared.heard(&stream) {
+                        // Now and not in the task: the oldest is who came first.
+                        let handshaking = shared.half_open.enter();
+                        connections.spawn(async move { shared.serve(stream, addr, handshaking, admission).await });
+                    }
                 }
                 Some(downloader) = self.downloaders.recv() => {
                     if !self.shared.is_connected(&downloader) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributor_proto::{SessionError, canonical};
+use distributor_proto::{Session, SessionConfig, SessionError, canonical};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
@@ -16,6 +16,7 @@ use super::half_open::Handshaking;
 use super::hold_off::Verdict;
 use super::opening::{self, Opened, OpeningError};
 use super::{DialPermit, Shared};
+use crate::accept::Admission;
 use crate::catalog::Torrent;
 use crate::config::Encryption;
 use crate::ingest::Doubt;
@@ -24,16 +25,33 @@ use crate::ingest::Doubt;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Shared {
-    /// Serves a peer that has dialled us.
-    pub(super) async fn serve(&self, stream: TcpStream, handshaking: Handshaking) {
-        let Ok(addr) = stream.peer_addr().map(canonical) else { return };
+    /// Where a peer comes from that has dialled us, if it is to be heard.
+    pub(super) fn heard(&self, stream: &TcpStream) -> Option<SocketAddr> {
+        let addr = stream.peer_addr().map(canonical).ok()?;
         if self.is_held_off(addr.ip()) {
             self.metrics.held_off.inc();
             debug!(peer = %addr, "closed unheard: its address is held off");
-            return;
+            return None;
+        }
+        Some(addr)
+    }
+
+    /// Serves a peer that has dialled us.
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        handshaking: Handshaking,
+        admission: Admission,
+    ) {
+        let mut session = self.session;
+        if !admission.is_only_one_of_its_address() {
+            // What goes out under choke is meant for newcomers, and is for a host to have once.
+            session.allowed_fast = 0;
         }
         self.metrics.peers.inc();
-        let closed = self.accept(stream, addr.ip(), handshaking).await.unwrap_or_else(|closed| closed);
+        let closed =
+            self.accept(stream, addr.ip(), handshaking, session).await.unwrap_or_else(|closed| closed);
         self.metrics.peers.dec();
         self.conclude(addr, &closed);
     }
@@ -43,13 +61,15 @@ impl Shared {
         stream: TcpStream,
         ip: IpAddr,
         handshaking: Handshaking,
+        session: SessionConfig,
     ) -> Result<Closed, Closed> {
         let began = Instant::now();
         // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
         stream.set_nodelay(true)?;
         let opening = opening::accept(stream, self.encryption, &self.catalog);
         let opened = self.open(opening, began, &handshaking).await?;
-        let mut connection = Connection::accepted(opened, ip, began, handshaking, self)?;
+        let session = Session::accept(began, session, ip);
+        let mut connection = Connection::accepted(opened, ip, session, handshaking, self)?;
         Ok(connection.run().await)
     }
 

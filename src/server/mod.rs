@@ -19,6 +19,7 @@ use tracing::info;
 use crate::accept;
 use crate::catalog::Catalog;
 use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
+use crate::disks::Disks;
 use crate::files::{RootError, Roots};
 use crate::hasher::{Hashed, Hasher, HashingError, HashingProgress};
 use crate::http::Http;
@@ -204,9 +205,11 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
         let metadata = Metadata::new(state);
+        let disks = Arc::new(Disks::default());
         let neighbours = Neighbours {
             catalog: Arc::clone(&catalog),
             metadata: metadata.clone(),
+            disks: Arc::clone(&disks),
             ingest: ingest_handle.clone(),
             store,
             metrics: Arc::clone(&metrics),
@@ -220,6 +223,7 @@ impl Server {
             roots: self.roots,
             catalog: Arc::clone(&catalog),
             metadata,
+            disks,
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
             metrics,

@@ -1,7 +1,6 @@
 //! Many connections: each limit holds, and an honest peer gets through.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use super::{assert_unharmed, host};
 use crate::support::files::{Contents, PIECE};
@@ -159,13 +158,11 @@ fn one_host_with_many_connections_has_not_all_upload_slots() {
 
 /// A peer that is displaced by its own doubles, again and again.
 #[test]
-fn a_thousand_doubles_leave_one_connection() {
+fn a_thousand_connections_in_a_row_leave_nothing_behind() {
     let seed = Seed::of(PIECE);
-    let started = Instant::now();
     for _ in 0..1000 {
         drop(join_from(&seed, host(1), PEER_ID));
     }
     wait_for("all to be gone", || (seed.server.metric("distributor_peers") == 0).then_some(()));
-    assert!(started.elapsed() < Duration::from_secs(600));
     assert_unharmed(&seed);
 }

@@ -98,7 +98,7 @@ fn a_peer_with_the_origins_own_name_is_sent_away() {
 
 #[test]
 fn a_withdrawn_file_is_asked_for_in_vain() {
-    let seed = Seed::of(PIECE);
+    let seed = Seed::with(PIECE, |setup| setup.option("--grace", "0"));
     let mut peer = seed.join_unchoked();
     peer.fetch(0, 0, 100);
     let new = Contents::new(77, PIECE + 1);
