@@ -14,8 +14,9 @@ use crate::tracker::Downloader;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long until the same one may be dialled again. Clients that want to be reached announce more often.
 const RETRY: Duration = Duration::from_secs(60);
-/// How long until it is tried again where there was no room to dial.
+/// How long until it is tried again where there was no room to dial, and how often.
 const PUT_OFF: Duration = Duration::from_secs(1);
+const MAX_PUT_OFF: u8 = 60;
 /// How many downloaders are kept in mind; further ones are left to come by themselves.
 const MAX_DOWNLOADERS: usize = 8192;
 /// How many of them at one address, which can announce any number of ports.
@@ -31,7 +32,8 @@ pub(super) struct Dialler {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Waiting,
+    /// Put off so many times.
+    Waiting(u8),
     Dialled,
 }
 
@@ -41,7 +43,7 @@ impl Dialler {
         let at_address = self.by_address.get(&downloader.addr.ip()).copied().unwrap_or(0);
         let room = self.known.len() < MAX_DOWNLOADERS && at_address < MAX_PER_ADDRESS;
         if room && !self.known.contains_key(&downloader) {
-            self.plan(downloader, Stage::Waiting, now + PATIENCE);
+            self.plan(downloader, Stage::Waiting(0), now + PATIENCE);
         }
     }
 
@@ -51,7 +53,7 @@ impl Dialler {
         let waiting: Vec<Downloader> = self
             .known
             .range(at(0)..=at(u16::MAX))
-            .filter(|(_, (stage, _))| *stage == Stage::Waiting)
+            .filter(|(_, (stage, _))| matches!(stage, Stage::Waiting(_)))
             .map(|(downloader, _)| *downloader)
             .collect();
         for downloader in waiting {
@@ -64,21 +66,23 @@ impl Dialler {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// One that is to be dialled by now.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<Downloader> {
+    /// One that is to be dialled by now, and how often it was put off.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Downloader, u8)> {
         while let Some((_, downloader)) = self.due.first().filter(|(due, _)| *due <= now).copied() {
-            if self.forget(&downloader) == Some(Stage::Waiting) {
+            if let Some(Stage::Waiting(put_off)) = self.forget(&downloader) {
                 self.plan(downloader, Stage::Dialled, now + RETRY);
-                return Some(downloader);
+                return Some((downloader, put_off));
             }
         }
         None
     }
 
     /// One that was [taken](Self::take_due) could not be dialled now, for no fault of its own.
-    pub(super) fn put_off(&mut self, downloader: Downloader, now: Instant) {
-        self.forget(&downloader);
-        self.plan(downloader, Stage::Waiting, now + PUT_OFF);
+    pub(super) fn put_off(&mut self, downloader: Downloader, times: u8, now: Instant) {
+        if times < MAX_PUT_OFF {
+            self.forget(&downloader);
+            self.plan(downloader, Stage::Waiting(times + 1), now + PUT_OFF);
+        }
     }
 
     fn plan(&mut self, downloader: Downloader, stage: Stage, at: Instant) {
@@ -119,7 +123,7 @@ mod tests {
         dialler.announced(downloader(2), start + PATIENCE / 2);
         assert_eq!(dialler.next_due(), Some(start + PATIENCE));
         assert_eq!(dialler.take_due(start + PATIENCE - Duration::from_nanos(1)), None);
-        assert_eq!(dialler.take_due(start + PATIENCE), Some(downloader(1)));
+        assert_eq!(dialler.take_due(start + PATIENCE), Some((downloader(1), 0)));
         assert_eq!(dialler.take_due(start + PATIENCE), None);
     }
 
@@ -128,11 +132,11 @@ mod tests {
         let start = Instant::now();
         let mut dialler = Dialler::default();
         dialler.announced(downloader(1), start);
-        assert_eq!(dialler.take_due(start + PATIENCE), Some(downloader(1)));
+        assert_eq!(dialler.take_due(start + PATIENCE), Some((downloader(1), 0)));
         dialler.announced(downloader(1), start + PATIENCE);
         assert_eq!(dialler.take_due(start + PATIENCE + RETRY), None, "it is forgotten now");
         dialler.announced(downloader(1), start + PATIENCE + RETRY);
-        assert_eq!(dialler.take_due(start + 2 * PATIENCE + RETRY), Some(downloader(1)));
+        assert_eq!(dialler.take_due(start + 2 * PATIENCE + RETRY), Some((downloader(1), 0)));
     }
 
     #[test]
@@ -146,7 +150,7 @@ mod tests {
         }
         dialler.came(TORRENT, downloader(1).addr.ip());
         let mut due = Vec::new();
-        while let Some(downloader) = dialler.take_due(start + PATIENCE) {
+        while let Some((downloader, _)) = dialler.take_due(start + PATIENCE) {
             due.push(downloader);
         }
         assert_eq!(due, [elsewhere, other_torrent]);
@@ -157,11 +161,16 @@ mod tests {
         let start = Instant::now();
         let mut dialler = Dialler::default();
         dialler.announced(downloader(1), start);
-        let now = start + PATIENCE;
-        let taken = dialler.take_due(now).unwrap();
-        dialler.put_off(taken, now);
-        assert_eq!(dialler.take_due(now), None);
-        assert_eq!(dialler.take_due(now + PUT_OFF), Some(taken));
+        let mut now = start + PATIENCE;
+        for times in 0..MAX_PUT_OFF {
+            assert_eq!(dialler.take_due(now), Some((downloader(1), times)));
+            dialler.put_off(downloader(1), times, now);
+            assert_eq!(dialler.take_due(now), None);
+            now += PUT_OFF;
+        }
+        assert_eq!(dialler.take_due(now), Some((downloader(1), MAX_PUT_OFF)));
+        dialler.put_off(downloader(1), MAX_PUT_OFF, now);
+        assert_eq!(dialler.take_due(now + PUT_OFF), None, "it has left long ago");
     }
 
     #[test]

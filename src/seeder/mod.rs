@@ -182,9 +182,9 @@ impl Seeder {
                 }
                 () = sleep_until(due), if due.is_some() => {
                     let now = Instant::now();
-                    while let Some(downloader) = self.shared.take_due(now) {
+                    while let Some((downloader, put_off)) = self.shared.take_due(now) {
                         if self.dial(downloader, &acceptor, &mut connections).is_err() {
-                            self.shared.dialler().put_off(downloader, now);
+                            self.shared.dialler().put_off(downloader, put_off, now);
                         }
                     }
                 }
@@ -232,7 +232,7 @@ impl Shared {
         self.dialler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_due(&self, now: Instant) -> Option<Downloader> {
+    fn take_due(&self, now: Instant) -> Option<(Downloader, u8)> {
         self.dialler().take_due(now)
     }
 
