@@ -51,8 +51,7 @@ impl Closed {
     /// Whether the peer did what no peer may do.
     pub(super) fn is_violation(&self) -> bool {
         match self {
-            // Two policies that don't meet.
-            Self::Opening(OpeningError::Mse(MseError::NothingInCommon { .. })) => false,
+            Self::Opening(OpeningError::Mse(error)) if are_policies_apart(error) => false,
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => true,
             Self::Protocol(error) => error.is_violation(),
             _ => false,
@@ -70,11 +69,8 @@ impl Closed {
             Self::Crowded(_) => "crowded",
             Self::Duplicate => "duplicate",
             Self::Displaced => "displaced",
-            Self::Opening(
-                OpeningError::InTheClear
-                | OpeningError::Encrypted
-                | OpeningError::Mse(MseError::NothingInCommon { .. }),
-            ) => "encryption_policy",
+            Self::Opening(OpeningError::InTheClear | OpeningError::Encrypted) => "encryption_policy",
+            Self::Opening(OpeningError::Mse(error)) if are_policies_apart(error) => "encryption_policy",
             Self::Protocol(SessionError::OwnPeerId) => "ourselves",
             Self::Protocol(SessionError::Eof) => "network",
             Self::Store(..) | Self::Metadata(..) => "file",
@@ -86,4 +82,11 @@ impl Closed {
             }
         }
     }
+}
+
+/// Whether the peer offers what there is, but nothing that is allowed here.
+fn are_policies_apart(error: &MseError) -> bool {
+    /// Plaintext and RC4, as crypto_provide has them.
+    const KNOWN: u32 = 0b11;
+    matches!(error, MseError::NothingInCommon { provided } if provided & KNOWN != 0)
 }

@@ -92,16 +92,15 @@ impl<'a> Connection<'a> {
         Self::new(opened, ip, Way::Accepted, session, handshaking, shared)
     }
 
-    /// A peer that we have dialled for a torrent, at `began`.
+    /// A peer that we have dialled for a torrent; the session's first words were sent.
     pub(super) fn dialled(
         opened: Opened,
         ip: IpAddr,
-        began: Instant,
+        session: Session,
         handshaking: Handshaking,
         torrent: Arc<Torrent>,
         shared: &'a Shared,
     ) -> Result<Self, Closed> {
-        let session = Session::connect(began, shared.session, ip, torrent.info_hash(), seeding(&torrent));
         let mut connection = Self::new(opened, ip, Way::Dialled, session, handshaking, shared)?;
         connection.join(torrent)?;
         Ok(connection)

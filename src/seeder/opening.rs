@@ -87,19 +87,22 @@ pub(super) async fn accept(
     }
 }
 
-/// Opens a connection that we have made.
+/// Opens a connection that we have made. `hello` is what we say first: encrypted it goes along with the keys, which
+/// spares a round trip.
 pub(super) async fn dial(
     mut stream: TcpStream,
     encrypted: bool,
     policy: Encryption,
     info_hash: InfoHash,
+    hello: &[u8],
 ) -> Result<Opened, OpeningError> {
     if !encrypted {
+        stream.write_all(hello).await?;
         return Ok(Opened { stream, cipher: MseStream::Plain, received: Bytes::new(), info_hash: None });
     }
     let mut out = BytesMut::new();
     let mut initiator =
-        MseInitiator::new(info_hash, offer(policy), rand::random(), &padding(), &padding(), &[], &mut out);
+        MseInitiator::new(info_hash, offer(policy), rand::random(), &padding(), &padding(), hello, &mut out);
     let mut received = BytesMut::new();
     loop {
         stream.write_all_buf(&mut out).await?;

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributor_proto::{Session, SessionConfig, SessionError, canonical};
+use bytes::Bytes;
+use distributor_proto::{Output, Session, SessionConfig, SessionError, Transmit, canonical};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::closed::Closed;
-use super::connection::Connection;
+use super::connection::{Connection, seeding};
 use super::half_open::Handshaking;
 use super::hold_off::Verdict;
 use super::opening::{self, Opened, OpeningError};
@@ -115,11 +116,18 @@ impl Shared {
         let began = Instant::now();
         let handshaking = self.half_open.enter();
         stream.set_nodelay(true)?;
-        let opening = opening::dial(stream, encrypted, self.encryption, torrent.info_hash());
+        let info_hash = torrent.info_hash();
+        let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding(torrent));
+        let hello = match session.poll_output() {
+            Output::Transmit(Transmit::Bytes(handshake)) => handshake,
+            // It says nothing else before the peer has spoken.
+            _ => Bytes::new(),
+        };
+        let opening = opening::dial(stream, encrypted, self.encryption, info_hash, &hello);
         let opened = self.open(opening, began, &handshaking).await?;
         drop(permit);
         let torrent = Arc::clone(torrent);
-        let mut connection = Connection::dialled(opened, addr.ip(), began, handshaking, torrent, self)?;
+        let mut connection = Connection::dialled(opened, addr.ip(), session, handshaking, torrent, self)?;
         self.metrics.peers.inc();
         let closed = connection.run().await;
         self.metrics.peers.dec();
