@@ -132,6 +132,7 @@ impl TorrentArgs {
 
 /// What every command that hashes takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Hashing")]
 struct HashingArgs {
     /// How many threads hash [default: one a processor]
     #[arg(long = "hash-threads", value_name = "N", value_parser = threads)]

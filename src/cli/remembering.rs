@@ -9,6 +9,7 @@ use tracing::warn;
 
 /// Where what was hashed outlives the process.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
 pub(super) struct RememberingArgs {
     /// Where to remember what was hashed, outside of DIR [default: distributor in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DIR", conflicts_with = "no_state")]

@@ -8,6 +8,7 @@ use crate::config::{IgnoreGlob, WatchConfig, WatchMode};
 
 /// What `serve` takes to know which files there are, and which are finished.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
 pub(super) struct WatchingArgs {
     /// How to notice changes: by inotify, by reading all directories every 10 seconds (poll), or by inotify and, where
     /// that doesn't tell of all (NFS, CIFS, FUSE), both (auto)
