@@ -169,8 +169,7 @@ impl Http {
 
     /// Brings in what has happened on the disks, unless one of them hangs.
     async fn look(&self, at: FilePath) -> Result<(), Refusal> {
-        let looked = tokio::time::timeout(DISK_PATIENCE, self.ingest.look(at)).await;
-        looked.map_err(|_| Refusal::DiskHangs)
+        patiently(self.ingest.look(at)).await
     }
 
     async fn is_current(&self, torrent: &Arc<Torrent>) -> Result<bool, Refusal> {
@@ -185,7 +184,7 @@ impl Http {
             };
             tokio::task::spawn_blocking(file_is_as_bound).await.unwrap_or(false)
         };
-        tokio::time::timeout(DISK_PATIENCE, look).await.map_err(|_| Refusal::DiskHangs)
+        patiently(look).await
     }
 
     /// Where whoever asks is to announce.
@@ -202,8 +201,7 @@ impl Http {
         ends: Ends,
         asked: &HeaderMap,
     ) -> Result<Response, Refusal> {
-        let metadata = tokio::time::timeout(DISK_PATIENCE, self.metadata.of(torrent)).await;
-        let metadata = metadata.map_err(|_| Refusal::DiskHangs)?.inspect_err(|error| {
+        let metadata = patiently(self.metadata.of(torrent)).await?.inspect_err(|error| {
             warn!(info_hash = %torrent.info_hash(), "{error}");
             self.ingest.doubt(torrent, Doubt::Unreadable);
         })?;
@@ -238,6 +236,11 @@ impl Http {
             (answer, body).into_response()
         })
     }
+}
+
+/// Waits for what a disk has to answer, but not for one that hangs.
+async fn patiently<T>(answer: impl Future<Output = T>) -> Result<T, Refusal> {
+    tokio::time::timeout(DISK_PATIENCE, answer).await.map_err(|_| Refusal::DiskHangs)
 }
 
 /// Whether a host that has what was modified at `date` has this. A later date says nothing: what is asked for may be an
