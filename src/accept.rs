@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use distributor_proto::canonical;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,7 +55,7 @@ impl Acceptor {
             // The semaphore is never closed.
             let Ok(one_of_all) = Arc::clone(&self.all).acquire_owned().await else { return pending().await };
             match self.listener.accept().await {
-                Ok((stream, remote)) => match self.by_address.admit(canonical(remote).ip()) {
+                Ok((stream, remote)) => match self.by_address.admit(remote.ip()) {
                     Some(one_of_an_address) => {
                         let admission = Admission { _one_of_all: one_of_all, one_of_an_address };
                         return (stream, admission);
@@ -76,7 +75,7 @@ impl Acceptor {
     /// The right to hold a connection that we make ourselves, if that is possible at once.
     pub(crate) fn try_admit(&self, ip: IpAddr) -> Option<Admission> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let one_of_an_address = self.by_address.admit(ip.to_canonical())?;
+        let one_of_an_address = self.by_address.admit(ip)?;
         Some(Admission { _one_of_all: one_of_all, one_of_an_address })
     }
 }
@@ -103,8 +102,9 @@ impl Addresses {
         Arc::new(Self { max, counts: Mutex::default() })
     }
 
-    /// One more, if it has not as many as it may.
+    /// One more, if it has not as many as it may. IPv4-mapped addresses are the IPv4 ones.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<AddressPermit> {
+        let ip = ip.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&ip).copied().unwrap_or(0);
         if count >= self.max {

@@ -232,13 +232,14 @@ impl Shared {
         self.dialler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A function of its own, so that the lock isn't held for what is done with the result.
     fn take_due(&self, now: Instant) -> Option<(Downloader, u8)> {
         self.dialler().take_due(now)
     }
 
     fn may_dial(&self, ip: IpAddr) -> Option<DialPermit> {
         let one_of_all = Arc::clone(&self.dials).try_acquire_owned().ok()?;
-        let one_to_an_address = self.dials_by_address.admit(ip.to_canonical())?;
+        let one_to_an_address = self.dials_by_address.admit(ip)?;
         Some(DialPermit { _one_of_all: one_of_all, _one_to_an_address: one_to_an_address })
     }
 
