@@ -16,8 +16,7 @@ use super::resolve::{Resolved, resolve};
 use super::settle::{Heard, Report, Settling};
 use super::survey::Survey;
 use super::tree::{Directory, Entry, Kind, KnownFile, Link};
-use super::watches::Inode;
-use crate::files::{Binding, FilePath, SettledFile};
+use crate::files::{Binding, FilePath, InodeId, SettledFile};
 
 /// Paths that are kept in mind, of files, directories and links, in all watched directories together: at a few
 /// hundred bytes each it is memory that sets the limit.
@@ -49,7 +48,7 @@ enum What {
     },
     Directory {
         real: PathBuf,
-        inode: Inode,
+        inode: InodeId,
     },
 }
 
@@ -58,7 +57,7 @@ impl What {
         if metadata.is_file() {
             Self::File { target: real, binding: Binding::of(metadata) }
         } else if metadata.is_dir() {
-            Self::Directory { real, inode: Inode::of(metadata) }
+            Self::Directory { real, inode: InodeId::of(metadata) }
         } else {
             Self::Nothing
         }

@@ -17,8 +17,8 @@ use super::rounds::POLL;
 use super::settle::{Heard, Rules};
 use super::sweep::Sweep;
 use super::tree::{Directory, Entry, Kind, Tree};
-use super::watches::{Inode, Unwatched, Watches};
-use crate::files::{FilePath, RootId, Roots};
+use super::watches::{Unwatched, Watches};
+use crate::files::{FilePath, InodeId, RootId, Roots};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RootState {
@@ -217,7 +217,7 @@ impl Survey {
         if self.tree(id).directory(Path::new("")).is_none() {
             let directory = Directory {
                 real: PathBuf::new(),
-                inode: Inode::of(&metadata),
+                inode: InodeId::of(&metadata),
                 unreadable: false,
                 silent: false,
             };

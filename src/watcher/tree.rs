@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::settle::Settling;
-use super::watches::Inode;
+use crate::files::InodeId;
 
 /// Links to directories in one path. With no such limit a few directories that link to each other would have more
 /// paths than atoms.
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 pub(super) struct Directory {
     /// Relative to the root, links resolved.
     pub(super) real: PathBuf,
-    pub(super) inode: Inode,
+    pub(super) inode: InodeId,
     /// It can't be read, and that was said.
     pub(super) unreadable: bool,
     /// Other hosts write to it, unheard.
@@ -240,7 +240,7 @@ mod tests {
         for path in paths {
             let kind = Kind::Directory(Directory {
                 real: path.into(),
-                inode: Inode::for_test(),
+                inode: InodeId { device: 1, inode: 1 },
                 unreadable: false,
                 silent: false,
             });

@@ -4,28 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use notify::{EventHandler, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 
-/// A directory, wherever it is moved: device and inode number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Inode {
-    pub(super) device: u64,
-    number: u64,
-}
-
-impl Inode {
-    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
-        Self { device: metadata.dev(), number: metadata.ino() }
-    }
-
-    fn at(path: &Path) -> Option<Self> {
-        std::fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
-    }
-}
+use crate::files::InodeId;
 
 /// Why a directory is not watched.
 #[derive(Debug)]
@@ -66,8 +50,8 @@ pub(super) struct Watches {
     buoy: Option<Buoy>,
     /// None where nothing is to be watched.
     notify: Option<RecommendedWatcher>,
-    by_path: HashMap<PathBuf, Inode>,
-    by_inode: HashMap<Inode, PathBuf>,
+    by_path: HashMap<PathBuf, InodeId>,
+    by_inode: HashMap<InodeId, PathBuf>,
 }
 
 impl Watches {
@@ -91,14 +75,14 @@ impl Watches {
 
     /// Watches a directory, or makes sure that it is watched: a watch that the kernel or notify dropped by itself
     /// is made anew. `path` is absolute and has no links in it.
-    pub(super) fn add(&mut self, path: &Path, inode: Inode) -> Result<(), Unwatched> {
+    pub(super) fn add(&mut self, path: &Path, inode: InodeId) -> Result<(), Unwatched> {
         // Notify must forget a path before that path, or that inode, is watched again: adding an inode twice gives
         // the same descriptor, and removing its old path later would take the new one's watch away.
         if self.by_path.get(path).is_some_and(|old| *old != inode) {
             self.remove(path);
         }
         if let Some(other) = self.by_inode.get(&inode).filter(|other| *other != path).cloned() {
-            if Inode::at(&other) == Some(inode) {
+            if inode_at(&other) == Some(inode) {
                 return Err(Unwatched::Twice(other));
             }
             self.remove(&other);
@@ -130,11 +114,8 @@ impl Watches {
     }
 }
 
-#[cfg(test)]
-impl Inode {
-    pub(super) fn for_test() -> Self {
-        Self { device: 1, number: 1 }
-    }
+fn inode_at(path: &Path) -> Option<InodeId> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| InodeId::of(&metadata))
 }
 
 #[cfg(test)]
@@ -152,7 +133,7 @@ mod tests {
             let _ = sender.send(event);
         })
         .expect("inotify");
-        let inode = Inode::at(temp.path()).expect("it is there");
+        let inode = inode_at(temp.path()).expect("it is there");
         watches.add(temp.path(), inode).expect("it can be watched");
         for round in 0..100 {
             let file = temp.path().join(round.to_string());
