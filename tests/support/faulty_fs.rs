@@ -4,26 +4,21 @@
 //! Faults are of reads alone; what a file is (its size, its times) is answered at once.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, KernelConfig, LockOwner, MountOption, Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyEntry, ReplyOpen, Request, Session,
+    BackgroundSession, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, KernelConfig, LockOwner,
+    Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, Request,
 };
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::files::Contents;
+use super::fuse;
 use super::wait_for;
 
-/// How long the kernel may go by what it was told of a file: a disk that dies is dead at once.
-const TRUST: Duration = Duration::ZERO;
-/// So old that nobody takes it for a file that is still being written.
-const AGE: Duration = Duration::from_secs(3600);
 /// Reads that the kernel may have sent without waiting for them; it would hold further ones back itself.
 const MAX_BACKGROUND: u16 = 4096;
 
@@ -63,18 +58,13 @@ enum Fault {
 impl FaultyFs {
     /// Mounts a disk with these files, the newest last, on a directory, which it makes.
     pub(crate) fn mount(mountpoint: PathBuf, files: &[(&str, &Contents)]) -> Self {
-        fs::create_dir(&mountpoint).expect("a directory can be made");
         let file = |(name, contents): &(&str, &Contents)| {
             let (name, bytes) = ((*name).to_owned(), contents.bytes().to_vec());
             Mutex::new(File { name, bytes, fault: Fault::None, held: Vec::new(), failed: 0 })
         };
         let files = files.iter().map(file).collect();
-        let disk = Arc::new(Disk { files, modified: SystemTime::now() - AGE });
-        let mut config = Config::default();
-        config.mount_options = vec![MountOption::RO, MountOption::FSName("distributor-test".into())];
-        let session = Session::new(Served(Arc::clone(&disk)), &mountpoint, &config)
-            .and_then(Session::spawn)
-            .unwrap_or_else(|error| panic!("FUSE can't be mounted (it takes root and /dev/fuse): {error}"));
+        let disk = Arc::new(Disk { files, modified: fuse::long_ago() });
+        let session = fuse::mount(&mountpoint, Served(Arc::clone(&disk)));
         Self { mountpoint, disk, notifier: session.notifier(), _session: session }
     }
 
@@ -149,8 +139,7 @@ impl FaultyFs {
 
 impl Drop for FaultyFs {
     fn drop(&mut self) {
-        // Aborts what is under way, whoever waits for it, and removes the mount though it may be in use.
-        let _ = unmount(&self.mountpoint, UnmountFlags::FORCE | UnmountFlags::DETACH);
+        fuse::take_down(&self.mountpoint);
     }
 }
 
@@ -168,30 +157,11 @@ impl Disk {
     }
 
     fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
-        let time = self.modified + Duration::from_secs(inode.0);
-        let (kind, perm, nlink, size) = if inode == INodeNo::ROOT {
-            (FileType::Directory, 0o755, 2, 0)
-        } else {
-            let file = self.by_inode(inode)?.lock().ok()?;
-            (FileType::RegularFile, 0o644, 1, file.bytes.len() as u64)
+        let len = match inode {
+            INodeNo::ROOT => None,
+            inode => Some(self.by_inode(inode)?.lock().ok()?.bytes.len()),
         };
-        Some(FileAttr {
-            ino: inode,
-            size,
-            blocks: size.div_ceil(512),
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            kind,
-            perm,
-            nlink,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
+        Some(fuse::attributes(inode, len, self.modified + Duration::from_secs(inode.0)))
     }
 }
 
@@ -206,17 +176,11 @@ impl Filesystem for Served {
 
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let position = self.0.files.iter().position(|file| name == name_of(file).as_str());
-        match position.and_then(|position| self.0.attributes(inode(position))) {
-            Some(attributes) => reply.entry(&TRUST, &attributes, Generation(0)),
-            None => reply.error(Errno::ENOENT),
-        }
+        fuse::reply_entry(position.and_then(|position| self.0.attributes(inode(position))), reply);
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.attributes(inode) {
-            Some(attributes) => reply.attr(&TRUST, &attributes),
-            None => reply.error(Errno::ENOENT),
-        }
+        fuse::reply_attributes(self.0.attributes(inode), reply);
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -237,36 +201,22 @@ impl Filesystem for Served {
         let Some(mut file) = self.0.by_inode(inode).and_then(|file| file.lock().ok()) else {
             return reply.error(Errno::ENOENT);
         };
-        let len = file.bytes.len();
-        let start = usize::try_from(offset).map_or(len, |offset| offset.min(len));
-        let end = start.saturating_add(size as usize).min(len);
+        let asked = fuse::asked(file.bytes.len(), offset, size);
         match &file.fault {
-            Fault::None => reply.data(&file.bytes[start..end]),
-            Fault::Broken(range) if end <= range.start || range.end <= start => {
-                reply.data(&file.bytes[start..end])
+            Fault::None => reply.data(&file.bytes[asked]),
+            Fault::Broken(range) if asked.end <= range.start || range.end <= asked.start => {
+                reply.data(&file.bytes[asked])
             }
             Fault::Broken(_) => {
                 file.failed += 1;
                 reply.error(Errno::EIO);
             }
-            Fault::Held => file.held.push((start..end, reply)),
+            Fault::Held => file.held.push((asked, reply)),
         }
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let mut entries = vec![
-            (INodeNo::ROOT, FileType::Directory, ".".to_owned()),
-            (INodeNo::ROOT, FileType::Directory, "..".to_owned()),
-        ];
-        let file = |(position, file)| (inode(position), FileType::RegularFile, name_of(file));
-        entries.extend(self.0.files.iter().enumerate().map(file));
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (position, (inode, kind, name)) in entries.into_iter().enumerate().skip(skip) {
-            // The offset is that of the next entry.
-            if reply.add(inode, position as u64 + 1, kind, name) {
-                break;
-            }
-        }
-        reply.ok();
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let file = |(position, file)| (inode(position), name_of(file));
+        fuse::reply_names(self.0.files.iter().enumerate().map(file), offset, reply);
     }
 }

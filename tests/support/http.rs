@@ -174,6 +174,14 @@ impl Response {
     }
 
     /// As [`Self::expect`], for an answer that must explain itself in one plain sentence.
+    /// A sample of `/metrics` by its name and labels as they stand there; 0 while it isn't there.
+    #[track_caller]
+    pub(crate) fn sample(&self, name: &str) -> u64 {
+        let text = self.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}")))
+    }
+
     #[track_caller]
     pub(crate) fn expect_sentence(self, status: u16) -> Self {
         let answer = self.expect(status);

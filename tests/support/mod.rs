@@ -5,6 +5,7 @@ pub(crate) mod bencode;
 pub(crate) mod clients;
 pub(crate) mod faulty_fs;
 pub(crate) mod files;
+mod fuse;
 pub(crate) mod http;
 mod launch;
 pub(crate) mod net;

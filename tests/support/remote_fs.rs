@@ -2,24 +2,17 @@
 //! changes no event tells of.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen,
-    Request, Session,
+    BackgroundSession, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, LockOwner, OpenFlags,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, Request,
 };
-use rustix::mount::{UnmountFlags, unmount};
 
 use super::files::Contents;
-
-/// How long the kernel may go by what it was told: what somebody else does is seen at once by whoever looks.
-const TRUST: Duration = Duration::ZERO;
-/// So old that nobody takes it for a file that is still being written.
-const AGE: Duration = Duration::from_secs(3600);
+use super::fuse;
 
 /// A mounted directory.
 pub(crate) struct RemoteFs {
@@ -46,13 +39,8 @@ struct File {
 impl RemoteFs {
     /// Mounts it on a directory, which it makes.
     pub(crate) fn mount(mountpoint: PathBuf) -> Self {
-        fs::create_dir(&mountpoint).expect("a directory can be made");
-        let files = Arc::new(Files { born: SystemTime::now() - AGE, inner: Mutex::default() });
-        let mut config = Config::default();
-        config.mount_options = vec![MountOption::RO, MountOption::FSName("distributor-test".into())];
-        let session = Session::new(Served(Arc::clone(&files)), &mountpoint, &config)
-            .and_then(Session::spawn)
-            .unwrap_or_else(|error| panic!("FUSE can't be mounted (it takes root and /dev/fuse): {error}"));
+        let files = Arc::new(Files { born: fuse::long_ago(), inner: Mutex::default() });
+        let session = fuse::mount(&mountpoint, Served(Arc::clone(&files)));
         Self { mountpoint, files, _session: session }
     }
 
@@ -77,7 +65,7 @@ impl RemoteFs {
 
 impl Drop for RemoteFs {
     fn drop(&mut self) {
-        let _ = unmount(&self.mountpoint, UnmountFlags::FORCE | UnmountFlags::DETACH);
+        fuse::take_down(&self.mountpoint);
     }
 }
 
@@ -91,30 +79,14 @@ impl Files {
     }
 
     fn attributes(&self, inode: INodeNo) -> Option<FileAttr> {
-        let (kind, perm, nlink, size, change) = if inode == INodeNo::ROOT {
-            (FileType::Directory, 0o755, 2, 0, 0)
-        } else {
-            let file = self.find(inode)?;
-            (FileType::RegularFile, 0o644, 1, file.bytes.len() as u64, file.change)
+        let (len, change) = match inode {
+            INodeNo::ROOT => (None, 0),
+            inode => {
+                let file = self.find(inode)?;
+                (Some(file.bytes.len()), file.change)
+            }
         };
-        let time = self.born + Duration::from_secs(change);
-        Some(FileAttr {
-            ino: inode,
-            size,
-            blocks: size.div_ceil(512),
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            kind,
-            perm,
-            nlink,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
+        Some(fuse::attributes(inode, len, self.born + Duration::from_secs(change)))
     }
 }
 
@@ -124,17 +96,11 @@ struct Served(Arc<Files>);
 impl Filesystem for Served {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let inode = self.0.lock().iter().find(|file| name == file.name.as_str()).map(|file| file.inode);
-        match inode.and_then(|inode| self.0.attributes(INodeNo(inode))) {
-            Some(attributes) => reply.entry(&TRUST, &attributes, Generation(0)),
-            None => reply.error(Errno::ENOENT),
-        }
+        fuse::reply_entry(inode.and_then(|inode| self.0.attributes(INodeNo(inode))), reply);
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.attributes(inode) {
-            Some(attributes) => reply.attr(&TRUST, &attributes),
-            None => reply.error(Errno::ENOENT),
-        }
+        fuse::reply_attributes(self.0.attributes(inode), reply);
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -153,26 +119,12 @@ impl Filesystem for Served {
         reply: ReplyData,
     ) {
         let Some(file) = self.0.find(inode) else { return reply.error(Errno::ENOENT) };
-        let len = file.bytes.len();
-        let start = usize::try_from(offset).map_or(len, |offset| offset.min(len));
-        let end = start.saturating_add(size as usize).min(len);
-        reply.data(&file.bytes[start..end]);
+        reply.data(&file.bytes[fuse::asked(file.bytes.len(), offset, size)]);
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let mut entries = vec![
-            (INodeNo::ROOT, FileType::Directory, ".".to_owned()),
-            (INodeNo::ROOT, FileType::Directory, "..".to_owned()),
-        ];
-        let file = |file: &File| (INodeNo(file.inode), FileType::RegularFile, file.name.clone());
-        entries.extend(self.0.lock().iter().map(file));
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (position, (inode, kind, name)) in entries.into_iter().enumerate().skip(skip) {
-            // The offset is that of the next entry.
-            if reply.add(inode, position as u64 + 1, kind, name) {
-                break;
-            }
-        }
-        reply.ok();
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let files: Vec<_> =
+            self.0.lock().iter().map(|file| (INodeNo(file.inode), file.name.clone())).collect();
+        fuse::reply_names(files, offset, reply);
     }
 }

@@ -225,16 +225,14 @@ impl Server {
 
     /// How many lines of its log have these words so far.
     pub(crate) fn count_logged(&self, words: &str) -> usize {
-        self.log().lines().filter(|line| line.contains(words)).count()
+        self.log_lines(words).len()
     }
 
     /// What it has told whoever reads its log as it is by default, as far as these words are in it: lines from INFO up.
     pub(crate) fn told(&self, words: &str) -> Vec<String> {
-        let is_told = |line: &&str| {
-            let level = line.split_whitespace().nth(1);
-            matches!(level, Some("INFO" | "WARN" | "ERROR")) && line.contains(words)
-        };
-        self.process.stderr().lines().filter(is_told).map(str::to_owned).collect()
+        let is_told =
+            |line: &String| matches!(line.split_whitespace().nth(1), Some("INFO" | "WARN" | "ERROR"));
+        self.log_lines(words).into_iter().filter(is_told).collect()
     }
 
     /// Waits until so many files are served; says how many of them were remembered, and how many hashed.
@@ -266,14 +264,12 @@ impl Server {
 
     /// The lines of its log that have these words so far.
     pub(crate) fn log_lines(&self, words: &str) -> Vec<String> {
-        self.process.stderr().lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+        self.log().lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
     }
 
     /// A counter or gauge of `/metrics`, by its name and labels as they stand there; 0 while it isn't there.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let text = self.get("/metrics").expect(200).text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}")))
+        self.get("/metrics").expect(200).sample(name)
     }
 
     /// `/serve?NAME` with the name percent-encoded.

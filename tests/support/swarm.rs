@@ -122,11 +122,8 @@ impl Swarm {
         self.sample("distributor_uploaded_bytes_total")
     }
 
-    /// What was never counted is left out of `/metrics`.
     fn sample(&self, name: &str) -> u64 {
-        let text = self.get(self.origin(), "/metrics").expect(200).text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().expect("a counter is a number"))
+        self.get(self.origin(), "/metrics").expect(200).sample(name)
     }
 
     /// `http://origin:6969/serve?NAME`

@@ -65,7 +65,7 @@ impl Door {
     /// The next connection, which has to come.
     #[track_caller]
     pub(crate) fn accept(&self) -> Peer {
-        Peer::on(wait_for("the seeder's call", || self.knock()))
+        Peer::on(wait_for("the seeder's call", || self.knock())).expect("a socket takes options")
     }
 
     /// Whether a connection has come that was not accepted.
@@ -93,13 +93,14 @@ pub(crate) struct Peer {
 impl Peer {
     #[track_caller]
     pub(crate) fn connect(to: SocketAddr) -> Self {
-        Self::on(TcpStream::connect_timeout(&to, PATIENCE).expect("the peer address accepts connections"))
+        let stream = TcpStream::connect_timeout(&to, PATIENCE);
+        stream.and_then(Self::on).expect("the peer address accepts connections")
     }
 
-    fn on(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-        stream.set_nodelay(true).expect("a socket takes options");
-        Self { stream }
+    fn on(stream: TcpStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream })
     }
 
     /// As [`Self::connect`], from an address of this machine's own choosing; all of 127.0.0.0/8 is.
@@ -110,10 +111,7 @@ impl Peer {
 
     /// As [`Self::connect_from`], where that may fail: the seeder hangs up on some while they connect.
     pub(crate) fn try_connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
-        let stream = connect_from(from, to)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream })
+        connect_from(from, to).and_then(Self::on)
     }
 
     /// Connects, shakes hands and takes the bitfield, which it returns.
