@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::files::{Contents, KIB, MIB};
@@ -181,12 +180,12 @@ fn nothing_is_missed_when_the_kernel_s_queue_runs_over() {
     let [kept, gone] = [Contents::new(1, KIB), Contents::new(2, KIB)];
     gone.write(watched.path("gone"));
     let torrent = watched.assert_serves("gone", &gone);
-    watched.server.signal(Signal::STOP);
+    watched.server.freeze();
     overflow(&watched);
     fs::remove_file(watched.path("gone")).expect("a file can be deleted");
     watched.make_directory("new");
     kept.write(watched.path("new/kept"));
-    watched.server.signal(Signal::CONT);
+    watched.server.thaw();
     assert_noticed(&watched.server, "new/kept");
     assert_missed(&watched, &torrent);
     wait_for("the operator to be told", || {

@@ -13,6 +13,7 @@ use std::{env, fs, thread};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::net::Host;
+use super::wait_for;
 
 /// A command for a program on this machine, or inside a host of a [`super::net::Net`].
 ///
@@ -138,6 +139,26 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Stops it where it stands. Each thread stops when the system next runs it, which on a busy machine is not at once.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        wait_for("all threads to stand still", || self.is_frozen().then_some(()));
+    }
+
+    fn is_frozen(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which may have anything in it.
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    }
+
+    /// Lets it go on from where it was frozen.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

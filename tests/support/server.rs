@@ -283,8 +283,13 @@ impl Server {
         Torrent::read(&self.serve(name).expect(200).body)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
+    /// See [`Running::freeze`].
+    pub(crate) fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.thaw();
     }
 
     /// Ends it by SIGTERM; panics unless it ends well.
