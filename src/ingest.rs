@@ -2,17 +2,20 @@
 //! changed or went. Sees that the catalog is up to date when somebody asks, and looks into it when somebody doubts it.
 
 mod opening;
+mod recalls;
 
 use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::opening::{Opening, Outcome};
+use self::opening::{Arrival, Opening, Outcome};
+use self::recalls::Recalls;
 use crate::catalog::{Catalog, Torrent};
 use crate::config::TorrentsConfig;
 use crate::files::{FilePath, Sameness, SettledFile};
@@ -26,8 +29,6 @@ use crate::watcher::{WatchEvent, WatcherHandle};
 const MAX_ASKED: usize = 256;
 /// Doubts that wait; further ones are dropped.
 const MAX_DOUBTS: usize = 64;
-/// Files that are looked up among those remembered at a time.
-const RECALL_AT_ONCE: usize = 4096;
 
 /// Has the catalog brought up to date.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ impl IngestHandle {
 #[derive(Debug)]
 struct Work {
     stage: Stage,
-    from_start: bool,
+    arrival: Arrival,
 }
 
 #[derive(Debug)]
@@ -104,10 +105,8 @@ pub(crate) struct Ingest {
     state: Option<Arc<State>>,
     /// Files on their way to be offered; at most one for each file in the catalog.
     work: HashMap<FilePath, Work>,
-    /// Those of them that are to be looked up next; what was called off meanwhile is still among them.
-    to_recall: Vec<SettledFile>,
-    /// The one lookup that is under way.
-    recalling: JoinSet<Vec<(SettledFile, Option<Recalled>)>>,
+    /// Those of them that are looked up among those remembered, if any are.
+    recalls: Option<Recalls>,
     opening: Opening,
     /// Files that could not be read when last tried, so that it is said once.
     failing: HashSet<FilePath>,
@@ -133,6 +132,10 @@ impl Ingest {
         let (asked_sender, asked) = mpsc::channel(MAX_ASKED);
         let (doubts_sender, doubts) = mpsc::channel(MAX_DOUBTS);
         let handle = IngestHandle { watcher: watcher.clone(), asked: asked_sender, doubts: doubts_sender };
+        let recalls = state.clone().map(|state| {
+            let private = torrents.private;
+            Recalls::new(move |files| state.recall(files, private))
+        });
         let ingest = Self {
             torrents,
             catalog,
@@ -145,8 +148,7 @@ impl Ingest {
             hashed,
             state,
             work: HashMap::new(),
-            to_recall: Vec::new(),
-            recalling: JoinSet::new(),
+            recalls,
             opening: Opening::default(),
             failing: HashSet::new(),
             distrusted: HashSet::new(),
@@ -158,7 +160,6 @@ impl Ingest {
 
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<WatchEvent>, stop: CancellationToken) {
         loop {
-            self.recall_next();
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = events.recv() => match event {
@@ -175,7 +176,7 @@ impl Ingest {
                     let _ = done.send(());
                 }
                 Some((torrent, doubt)) = self.doubts.recv() => self.on_doubt(&torrent, doubt),
-                Some(recalled) = self.recalling.join_next() => self.on_recalled(recalled.unwrap_or_default()),
+                recalled = next_recalled(&mut self.recalls) => self.on_recalled(recalled),
                 Some(hashed) = self.hashed.recv() => self.on_hashed(hashed),
                 Some(_) = self.looking.join_next() => {}
                 Some(_) = self.leaving.join_next() => {}
@@ -186,6 +187,7 @@ impl Ingest {
     fn on_event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Pending(at) => {
+                self.opening.unsettled(&at);
                 self.call_off(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
                 self.withdraw(withdrawn, Because::Changed);
@@ -193,17 +195,16 @@ impl Ingest {
             WatchEvent::Settled(file) => {
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
+                // In this order: what is called off was not the last.
+                let arrival = self.opening.settled(&file.at);
                 self.call_off(&file.at);
-                let from_start = self.opening.is_on();
-                if from_start {
-                    self.opening.begin();
-                }
-                if self.state.is_some() && !self.distrusted.contains(&file.at) {
-                    self.to_recall.push(file.clone());
-                    let stage = Stage::Recall(file.clone());
-                    self.work.insert(file.at, Work { stage, from_start });
-                } else {
-                    self.hash(file, from_start);
+                match &mut self.recalls {
+                    Some(recalls) if !self.distrusted.contains(&file.at) => {
+                        recalls.push(file.clone());
+                        let stage = Stage::Recall(file.clone());
+                        self.work.insert(file.at, Work { stage, arrival });
+                    }
+                    _ => self.hash(file, arrival),
                 }
             }
             WatchEvent::Gone(at) => {
@@ -212,20 +213,23 @@ impl Ingest {
                 self.distrusted.remove(&at);
                 let withdrawn = self.catalog.remove(&at);
                 self.withdraw(withdrawn, Because::Gone);
+                if self.opening.gone(&at) {
+                    self.opened();
+                }
             }
             WatchEvent::Scanned => {
                 self.catalog.set_scanned();
                 if self.opening.scanned() {
-                    self.all_seen();
+                    self.opened();
                 }
             }
         }
     }
 
-    fn hash(&mut self, file: SettledFile, from_start: bool) {
+    fn hash(&mut self, file: SettledFile, arrival: Arrival) {
         let at = file.at.clone();
         let stage = Stage::Hash(self.hasher.submit(file, self.torrents.private));
-        self.work.insert(at, Work { stage, from_start });
+        self.work.insert(at, Work { stage, arrival });
     }
 
     /// What is under way for a path is of no use any more.
@@ -236,32 +240,17 @@ impl Ingest {
     }
 
     fn ended(&mut self, work: &Work, outcome: Outcome) {
-        if work.from_start && self.opening.end(outcome) {
-            self.all_seen();
+        if work.arrival != Arrival::New && self.opening.end(outcome) {
+            self.opened();
         }
     }
 
     /// The start is over: what it took and what is gone is given up.
-    fn all_seen(&mut self) {
+    fn opened(&mut self) {
         self.work.shrink_to_fit();
         if let Some(state) = &self.state {
             state.all_seen();
         }
-    }
-
-    /// Has the next files looked up, many at a time: one by one, that would be the longest part of a start.
-    fn recall_next(&mut self) {
-        let Some(state) = self.state.as_ref().filter(|_| self.recalling.is_empty()) else { return };
-        if self.to_recall.is_empty() {
-            return;
-        }
-        let rest = self.to_recall.split_off(self.to_recall.len().min(RECALL_AT_ONCE));
-        let files = std::mem::replace(&mut self.to_recall, rest);
-        let (state, private) = (Arc::clone(state), self.torrents.private);
-        self.recalling.spawn_blocking(move || {
-            let recalled = state.recall(&files, private);
-            files.into_iter().zip(recalled).collect()
-        });
     }
 
     fn on_recalled(&mut self, recalled: Vec<(SettledFile, Option<Recalled>)>) {
@@ -275,20 +264,20 @@ impl Ingest {
             let private = self.torrents.private;
             match known.map(|known| Torrent::recalled(file.clone(), private, known)) {
                 Some(Ok(torrent)) => {
-                    self.offer(torrent, work.from_start, "serving, as remembered");
+                    self.offer(torrent, work.arrival, "serving, as remembered");
                     self.ended(&work, Outcome::Remembered);
                 }
                 // What is wrong with it is for the hasher to say.
-                Some(Err(_)) | None => self.hash(file, work.from_start),
+                Some(Err(_)) | None => self.hash(file, work.arrival),
             }
         }
     }
 
-    fn offer(&mut self, torrent: Torrent, from_start: bool, how: &str) {
+    fn offer(&mut self, torrent: Torrent, arrival: Arrival, how: &str) {
         let (at, size, info_hash) = (&torrent.file().at, torrent.file().binding.size(), torrent.info_hash());
         let name = self.catalog.exact_name(at);
-        if from_start {
-            // They are summed up together.
+        if arrival == Arrival::Found {
+            // There may be a hundred thousand, which are summed up together.
             debug!(file = ?name, %info_hash, size, "{how}");
         } else {
             info!(file = ?name, %info_hash, size, "{how}");
@@ -317,7 +306,7 @@ impl Ingest {
                         debug!(file = ?name, "not remembered: too many others wait to be");
                     }
                 }
-                self.offer(torrent, work.from_start, "serving");
+                self.offer(torrent, work.arrival, "serving");
             }
             Err(HashError::Changed) => self.watcher.unsettled(file.at),
             Err(HashError::Io(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
@@ -377,7 +366,7 @@ impl Ingest {
         let (catalog, grace) = (Arc::clone(&self.catalog), self.torrents.grace);
         self.leaving.spawn(async move {
             let verified = Arc::clone(&open);
-            let sameness = tokio::task::spawn_blocking(move || verified.verify()).await;
+            let sameness = spawn_blocking(move || verified.verify()).await;
             let whole = match (sameness, because) {
                 (Ok(Ok(Sameness::Same | Sameness::Unlinked)), _) => true,
                 // It was renamed, or lost one of its names.
@@ -392,6 +381,14 @@ impl Ingest {
             catalog.release(&torrent);
             torrent.revoked().cancel();
         });
+    }
+}
+
+/// Never, if nothing is remembered.
+async fn next_recalled(recalls: &mut Option<Recalls>) -> Vec<(SettledFile, Option<Recalled>)> {
+    match recalls {
+        Some(recalls) => recalls.next().await,
+        None => pending().await,
     }
 }
 
