@@ -8,9 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -29,6 +31,8 @@ use crate::watcher::{WatchEvent, WatcherHandle};
 const MAX_ASKED: usize = 256;
 /// Doubts that wait; further ones are dropped.
 const MAX_DOUBTS: usize = 64;
+/// How often what is remembered is cleaned of files that are gone for long. It is counted in days.
+const CLEANING: Duration = Duration::from_secs(24 * 3600);
 
 /// Has the catalog brought up to date.
 #[derive(Clone, Debug)]
@@ -159,6 +163,7 @@ impl Ingest {
     }
 
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<WatchEvent>, stop: CancellationToken) {
+        let mut cleaning = interval_at(Instant::now() + CLEANING, CLEANING);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -180,6 +185,7 @@ impl Ingest {
                 Some(hashed) = self.hashed.recv() => self.on_hashed(hashed),
                 Some(_) = self.looking.join_next() => {}
                 Some(_) = self.leaving.join_next() => {}
+                _ = cleaning.tick() => self.clean(),
             }
         }
     }
@@ -248,9 +254,16 @@ impl Ingest {
     /// The start is over: what it took and what is gone is given up.
     fn opened(&mut self) {
         self.work.shrink_to_fit();
-        if let Some(state) = &self.state {
-            state.all_seen();
-        }
+        self.clean();
+    }
+
+    /// Has what is remembered cleaned, except of what is offered. Before all directories are read that is not all that
+    /// is there.
+    fn clean(&self) {
+        let Some(state) = self.state.clone().filter(|_| !self.opening.is_on()) else { return };
+        let catalog = Arc::clone(&self.catalog);
+        // There may be millions to be gone through.
+        spawn_blocking(move || state.clean(catalog.offered_inodes(), SystemTime::now()));
     }
 
     fn on_recalled(&mut self, recalled: Vec<(SettledFile, Option<Recalled>)>) {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use distributor_proto::QueryError;
 
 use crate::catalog::PathError;
-use crate::metadata::MetadataLost;
+use crate::metadata::MetadataError;
 
 /// When to ask again for a file that isn't ready. Long enough not to be a burden, short beside the hashing of anything
 /// that wasn't done within the time that a request waits.
@@ -34,7 +34,7 @@ pub(super) enum Refusal {
     #[error("the disk that the file is on doesn't answer; ask again later")]
     DiskHangs,
     #[error("{0}; ask again later")]
-    Lost(#[from] MetadataLost),
+    Metadata(#[from] MetadataError),
 }
 
 impl Refusal {
@@ -42,7 +42,7 @@ impl Refusal {
         match self {
             Self::BadQuery(_) | Self::BadPath(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
-            Self::NotReady | Self::DiskHangs | Self::Lost(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::DiskHangs | Self::Metadata(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

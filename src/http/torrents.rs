@@ -29,6 +29,7 @@ use super::{Ends, Http};
 use crate::catalog::{Lookup, RequestedPath, Torrent};
 use crate::files::FilePath;
 use crate::ingest::Doubt;
+use crate::metadata::MetadataError;
 
 /// How long a disk may take to say what a file is. Requests that wait for one that hangs would pile up until nobody else
 /// is let in.
@@ -203,7 +204,9 @@ impl Http {
     ) -> Result<Response, Refusal> {
         let metadata = patiently(self.metadata.of(torrent)).await?.inspect_err(|error| {
             warn!(info_hash = %torrent.info_hash(), "{error}");
-            self.ingest.doubt(torrent, Doubt::Unreadable);
+            if *error == MetadataError::Lost {
+                self.ingest.doubt(torrent, Doubt::Unreadable);
+            }
         })?;
         let body = Bytes::from(encode_torrent(&self.announce_url(asked, ends), &metadata));
         let etag = etag_of(&body);

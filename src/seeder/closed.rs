@@ -7,7 +7,7 @@ use distributor_proto::{InfoHash, MseError, SessionError};
 
 use super::opening::OpeningError;
 use crate::catalog::Torrent;
-use crate::metadata::MetadataLost;
+use crate::metadata::MetadataError;
 use crate::store::StoreError;
 
 /// Why a connection ended.
@@ -40,7 +40,7 @@ pub(super) enum Closed {
     #[error("{0}")]
     Store(StoreError, Arc<Torrent>),
     #[error("{0}")]
-    Metadata(MetadataLost, Arc<Torrent>),
+    Metadata(MetadataError, Arc<Torrent>),
     #[error(transparent)]
     Protocol(#[from] SessionError),
     #[error(transparent)]
@@ -55,6 +55,14 @@ impl Closed {
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => true,
             Self::Protocol(error) => error.is_violation(),
             _ => false,
+        }
+    }
+
+    /// The torrent whose file the connection found fault with.
+    pub(super) fn doubted(&self) -> Option<&Arc<Torrent>> {
+        match self {
+            Self::Store(_, torrent) | Self::Metadata(MetadataError::Lost, torrent) => Some(torrent),
+            _ => None,
         }
     }
 

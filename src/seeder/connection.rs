@@ -27,7 +27,7 @@ use super::transport::{READ_LEN, SendError, Transport};
 use crate::catalog::Torrent;
 use crate::files::Sameness;
 use crate::ingest::Doubt;
-use crate::metadata::MetadataLost;
+use crate::metadata::MetadataError;
 use crate::store::{OpenFile, StoreError};
 
 /// How many pieces that nobody was given yet are suggested to a peer at the beginning of its turn.
@@ -72,7 +72,7 @@ pub(super) struct Connection<'a> {
     finished: bool,
 }
 
-type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataLost>> + Send>>;
+type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataError>> + Send>>;
 type DiskWork = Pin<Box<dyn Future<Output = Result<(Arc<OpenFile>, Sameness), StoreError>> + Send>>;
 
 /// What is said to the peer of a torrent.
@@ -240,12 +240,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn pay_metadata(&mut self, metadata: Result<Bytes, MetadataLost>) -> Result<(), Closed> {
-        let lost = |lost| match &self.torrent {
-            Some(torrent) => Closed::Metadata(lost, Arc::clone(torrent)),
+    fn pay_metadata(&mut self, metadata: Result<Bytes, MetadataError>) -> Result<(), Closed> {
+        let closed = |error| match &self.torrent {
+            Some(torrent) => Closed::Metadata(error, Arc::clone(torrent)),
             None => Closed::Finished,
         };
-        let metadata = metadata.map_err(lost)?;
+        let metadata = metadata.map_err(closed)?;
         if let Some((header, range, _)) = self.metadata_owed.take() {
             self.outgoing.push_metadata(header, &metadata, &range);
         }
@@ -425,7 +425,9 @@ async fn displaced(handshaking: &Option<Handshaking>) {
     }
 }
 
-async fn metadata_there(owed: &mut Option<(Bytes, Range<u32>, MetadataWork)>) -> Result<Bytes, MetadataLost> {
+async fn metadata_there(
+    owed: &mut Option<(Bytes, Range<u32>, MetadataWork)>,
+) -> Result<Bytes, MetadataError> {
     match owed {
         Some((.., work)) => work.await,
         None => pending().await,

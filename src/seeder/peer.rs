@@ -173,7 +173,7 @@ impl Shared {
             return;
         }
         debug!(peer = %addr, reason = %closed, "closed");
-        if let Closed::Store(_, torrent) | Closed::Metadata(_, torrent) = closed {
+        if let Some(torrent) = closed.doubted() {
             self.ingest.doubt(torrent, Doubt::Unreadable);
         }
     }

@@ -1,74 +1,27 @@
-//! The database file: tables, transactions, and what to do when it is damaged, of another version, taken or full.
-//! Knows records as bytes, and nothing of the files that they are about.
+//! What is remembered, as tables: every transaction on them, and what to do when one fails. Knows records as bytes, and
+//! nothing of the files that they are about.
 //!
 //! Whatever is wrong with it, the program goes on: a damaged one is set aside and a fresh one begun, one that can't be
 //! read or written is tried again later. Nothing in it can't be had again by hashing.
+//!
+//! No record is without its digests: both come and go in one transaction.
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tracing::{error, warn};
+use redb::{AccessGuard, ReadableDatabase, ReadableTable, StorageError, Table};
 
+use super::file::{self, DIGESTS, FILES, Key, Trouble, begin_write, guarded, open_or_renew, set_aside};
+use super::place;
 use crate::files::InodeId;
 
-/// Device and inode, big-endian.
-type Key = [u8; 16];
-/// By inode, what [`Record`](super::record::Record) encodes.
-const FILES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("files");
-/// By inode, the SHA-1 of every piece, one after the other. A table of its own, so that going through the records
-/// doesn't read them.
-const DIGESTS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("digests");
-const ABOUT: TableDefinition<'_, &str, u32> = TableDefinition::new("about");
-const VERSION_KEY: &str = "version";
-/// Of the tables and what they hold.
-const VERSION: u32 = 1;
-
-const FILE_NAME: &str = "hashes.redb";
-/// What the database keeps in memory. The system's page cache holds the rest.
-const CACHE_LEN: usize = 4 * 1024 * 1024;
 /// When a database that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// How many records go at a time when those are dropped that nobody needs.
-const DROP_AT_ONCE: usize = 4096;
-
-/// Why the database can't be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error("it is damaged ({0})")]
-    Damaged(String),
-    #[error("another version of this program made it")]
-    OtherVersion,
-    #[error("another process has it")]
-    Taken,
-    #[error("{0}")]
-    Io(io::Error),
-}
-
-impl From<redb::Error> for Trouble {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::Taken,
-            redb::Error::UpgradeRequired(_) => Self::OtherVersion,
-            // What a file that was cut short or isn't a database gives.
-            redb::Error::Io(error)
-                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
-            {
-                Self::Damaged(error.to_string())
-            }
-            redb::Error::Io(error) => Self::Io(error),
-            error @ (redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
-                Self::Io(io::Error::other(error.to_string()))
-            }
-            error => Self::Damaged(error.to_string()),
-        }
-    }
-}
 
 /// What is to be written of one file.
 #[derive(Debug)]
@@ -77,6 +30,15 @@ pub(super) struct Change {
     pub(super) record: Vec<u8>,
     /// None leaves those that are there.
     pub(super) digests: Option<Bytes>,
+}
+
+/// What becomes of a record.
+#[derive(Debug)]
+pub(super) enum Fate {
+    Stay,
+    Replace(Vec<u8>),
+    /// With its digests.
+    Drop,
 }
 
 pub(super) struct Database {
@@ -102,28 +64,27 @@ impl fmt::Debug for Database {
 impl Database {
     /// Opens the database of a directory, or begins one. Waits for the disk.
     pub(super) fn open(directory: &Path) -> Result<Self, Trouble> {
-        let path = directory.join(FILE_NAME);
+        let path = directory.join(file::NAME);
         let open = Open { database: Some(open_or_renew(&path)?), generation: 0 };
         Ok(Self { path, open: RwLock::new(open), tried: Mutex::default() })
     }
 
     /// Writes all of it or, if the machine or the program dies, nothing. On the disk when this returns.
     pub(super) fn write(&self, changes: &[Change]) -> Result<(), Trouble> {
-        self.with(|database| {
-            let transaction = begin_write(database)?;
-            {
-                let mut files = transaction.open_table(FILES)?;
-                let mut digests = transaction.open_table(DIGESTS)?;
-                for change in changes {
-                    let key = key(change.id);
-                    files.insert(key, &change.record[..])?;
-                    if let Some(bytes) = &change.digests {
-                        digests.insert(key, &bytes[..])?;
-                    }
+        let write = |files: &mut Table<'_, Key, &[u8]>, digests: &mut Table<'_, Key, &[u8]>| {
+            for change in changes {
+                let key = key(change.id);
+                match &change.digests {
+                    Some(bytes) => drop(digests.insert(key, &bytes[..])?),
+                    // It was forgotten meanwhile: a record without them would be recalled for nothing.
+                    None if digests.get(key)?.is_none() => continue,
+                    None => {}
                 }
+                files.insert(key, &change.record[..])?;
             }
-            Ok(transaction.commit()?)
-        })
+            Ok(changes.len())
+        };
+        self.change(write).map(drop)
     }
 
     /// The records of some inodes, in their order, all as of one moment.
@@ -142,37 +103,93 @@ impl Database {
         })
     }
 
-    /// Drops the files whose record is not to be kept; says how many.
-    pub(super) fn retain(&self, keep: impl Fn(InodeId, &[u8]) -> bool) -> Result<usize, Trouble> {
-        let dropped = self.with(|database| {
+    /// Up to so many records in the order of their inodes, beginning behind one of them.
+    pub(super) fn records_behind(
+        &self,
+        behind: Option<InodeId>,
+        at_most: usize,
+    ) -> Result<Vec<(InodeId, Vec<u8>)>, Trouble> {
+        self.with(|database| {
             let files = database.begin_read()?.open_table(FILES)?;
-            let mut dropped = Vec::new();
-            for entry in files.iter()? {
+            let from = behind.map_or(Bound::Unbounded, |id| Bound::Excluded(key(id)));
+            let records = files.range::<Key>((from, Bound::Unbounded))?.take(at_most);
+            let owned = |entry: Result<(AccessGuard<'_, Key>, AccessGuard<'_, &[u8]>), StorageError>| {
                 let (key, record) = entry?;
-                let id = id_of(key.value());
-                if !keep(id, record.value()) {
-                    dropped.push(id);
-                }
-            }
-            Ok(dropped)
-        })?;
-        dropped.chunks(DROP_AT_ONCE).try_for_each(|ids| self.remove(ids))?;
-        Ok(dropped.len())
+                Ok((id_of(key.value()), record.value().to_vec()))
+            };
+            records.map(owned).collect()
+        })
     }
 
-    pub(super) fn remove(&self, ids: &[InodeId]) -> Result<(), Trouble> {
+    /// Decides the fate of the records of some inodes, all at one moment; says how many are no longer what they were.
+    pub(super) fn revise(
+        &self,
+        ids: &[InodeId],
+        fate: impl Fn(InodeId, &[u8]) -> Fate,
+    ) -> Result<usize, Trouble> {
+        self.change(|files, digests| {
+            let mut revised = 0;
+            for id in ids {
+                let key = key(*id);
+                let fate = files.get(key)?.map_or(Fate::Stay, |record| fate(*id, record.value()));
+                match fate {
+                    Fate::Stay => continue,
+                    Fate::Replace(record) => drop(files.insert(key, &record[..])?),
+                    Fate::Drop => drop((files.remove(key)?, digests.remove(key)?)),
+                }
+                revised += 1;
+            }
+            Ok(revised)
+        })
+    }
+
+    /// Drops one file if that is to be done with what is there of it by now: its record and its digests.
+    pub(super) fn remove_if(
+        &self,
+        id: InodeId,
+        is_meant: impl FnOnce(&[u8], Option<&[u8]>) -> bool,
+    ) -> Result<usize, Trouble> {
+        self.change(|files, digests| {
+            let key = key(id);
+            let meant = match (files.get(key)?, digests.get(key)?) {
+                (None, _) => false,
+                (Some(record), found) => is_meant(record.value(), found.as_ref().map(|found| found.value())),
+            };
+            if meant {
+                drop((files.remove(key)?, digests.remove(key)?));
+            }
+            Ok(usize::from(meant))
+        })
+    }
+
+    /// Writes what `work` does to both tables or, if it says that it did nothing, nothing.
+    fn change(
+        &self,
+        work: impl FnOnce(&mut Table<'_, Key, &[u8]>, &mut Table<'_, Key, &[u8]>) -> Result<usize, redb::Error>,
+    ) -> Result<usize, Trouble> {
         self.with(|database| {
             let transaction = begin_write(database)?;
-            {
+            let changed = {
                 let mut files = transaction.open_table(FILES)?;
                 let mut digests = transaction.open_table(DIGESTS)?;
-                for id in ids {
-                    files.remove(key(*id))?;
-                    digests.remove(key(*id))?;
-                }
+                work(&mut files, &mut digests)?
+            };
+            if changed > 0 {
+                transaction.commit()?
+            } else {
+                transaction.abort()?
             }
-            Ok(transaction.commit()?)
+            Ok(changed)
         })
+    }
+
+    /// As after errors of a disk that isn't well yet, or is again.
+    #[cfg(test)]
+    pub(super) fn set_unreadable(&self, unreadable: bool) {
+        if unreadable {
+            let _ = self.with(|_| -> Result<(), _> { Err(redb::Error::Io(io::ErrorKind::Other.into())) });
+        }
+        *self.tried.lock().unwrap() = unreadable.then(Instant::now);
     }
 
     /// Works on the database if it can be had. After an error the next call finds it opened anew, or a fresh one.
@@ -221,71 +238,13 @@ impl Database {
         *tried = Some(Instant::now());
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.database.is_none() {
+            // It can be deleted at any time, with all that it lies in.
+            if let Some(directory) = self.path.parent() {
+                place::make(directory).map_err(Trouble::Io)?;
+            }
             open.database = Some(open_or_renew(&self.path)?);
         }
         Ok(())
-    }
-}
-
-/// A transaction whose commit leaves what it takes to open the file at once after a crash: without, all of it is read
-/// then, gigabytes where there are many large files. No commit is torn either way.
-fn begin_write(database: &redb::Database) -> Result<WriteTransaction, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
-    Ok(transaction)
-}
-
-/// Pages are taken as they are, except after a crash: a damaged one may well make the library panic.
-fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(Trouble::from),
-        Err(_) => Err(Trouble::Damaged("reading it panicked".to_owned())),
-    }
-}
-
-fn open_or_renew(path: &Path) -> Result<redb::Database, Trouble> {
-    match open(path) {
-        Err(Trouble::Damaged(reason)) => set_aside(path, "corrupt", &reason),
-        Err(trouble @ Trouble::OtherVersion) => set_aside(path, "other-version", &trouble.to_string()),
-        opened => return opened,
-    }
-    open(path)
-}
-
-fn open(path: &Path) -> Result<redb::Database, Trouble> {
-    let version = |transaction: &ReadTransaction| -> Result<Option<u32>, redb::Error> {
-        match transaction.open_table(ABOUT) {
-            Ok(about) => Ok(about.get(VERSION_KEY)?.map(|version| version.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    };
-    let (database, version) = guarded(|| {
-        let database = redb::Database::builder().set_cache_size(CACHE_LEN).create(path)?;
-        let version = version(&database.begin_read()?)?;
-        if version.is_none() {
-            // New, or of a process that died before it came this far.
-            let transaction = begin_write(&database)?;
-            transaction.open_table(ABOUT)?.insert(VERSION_KEY, VERSION)?;
-            transaction.open_table(FILES)?;
-            transaction.open_table(DIGESTS)?;
-            transaction.commit()?;
-        }
-        Ok((database, version.unwrap_or(VERSION)))
-    })?;
-    if version == VERSION { Ok(database) } else { Err(Trouble::OtherVersion) }
-}
-
-/// Renames it, so that whoever wants to can look what has become of it.
-fn set_aside(path: &Path, suffix: &str, reason: &str) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let aside = path.with_file_name(format!("{FILE_NAME}.{suffix}-{seconds}"));
-    match std::fs::rename(path, &aside) {
-        Ok(()) => warn!(
-            "what was remembered of files can't be used: {reason}; it is set aside as {}, and files are hashed anew",
-            aside.display()
-        ),
-        Err(error) => error!("{}: {reason}; and it can't be renamed: {error}", path.display()),
     }
 }
 
@@ -321,7 +280,7 @@ mod tests {
     fn beside(directory: &Path) -> Vec<String> {
         let names =
             fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name != FILE_NAME).collect()
+        names.filter(|name| name != file::NAME).collect()
     }
 
     #[test]
@@ -336,40 +295,6 @@ mod tests {
         drop(database);
         let database = Database::open(dir.path()).unwrap();
         assert_eq!(database.records(&[id(1)]).unwrap(), [Some(b"three".to_vec())]);
-    }
-
-    #[test]
-    fn drops_what_is_not_to_be_kept_with_its_digests() {
-        let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(dir.path()).unwrap();
-        let all: Vec<Change> = (0..10_000).map(|inode| change(inode, b"x")).collect();
-        database.write(&all).unwrap();
-        assert_eq!(database.retain(|id, record| id.inode == 7 && record == b"x").unwrap(), 9_999);
-        assert_eq!(database.records(&[id(6), id(7)]).unwrap(), [None, Some(b"x".to_vec())]);
-        assert!(database.digests(id(6)).unwrap().is_none());
-        assert!(database.digests(id(7)).unwrap().is_some());
-    }
-
-    #[test]
-    fn sets_one_of_another_version_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        let database = redb::Database::create(dir.path().join(FILE_NAME)).unwrap();
-        let transaction = database.begin_write().unwrap();
-        transaction.open_table(ABOUT).unwrap().insert(VERSION_KEY, VERSION + 1).unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-        let database = Database::open(dir.path()).unwrap();
-        database.write(&[change(1, b"one")]).unwrap();
-        let beside = beside(dir.path());
-        assert!(beside.len() == 1 && beside[0].starts_with("hashes.redb.other-version-"), "{beside:?}");
-    }
-
-    #[test]
-    fn leaves_one_that_is_taken_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = Database::open(dir.path()).unwrap();
-        assert!(matches!(Database::open(dir.path()), Err(Trouble::Taken)));
-        assert!(beside(dir.path()).is_empty());
     }
 
     #[test]
@@ -394,5 +319,61 @@ mod tests {
         assert!(matches!(full, Err(Trouble::Io(_))));
         assert_eq!(database.records(&[id(1)]).unwrap(), [Some(b"one".to_vec())]);
         assert!(beside(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_record_comes_with_its_digests_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[Change { digests: None, ..change(1, b"one") }]).unwrap();
+        assert_eq!(database.records(&[id(1)]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn revises_what_is_there_and_leaves_digests_only_to_what_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&(0..4).map(|inode| change(inode, b"x")).collect::<Vec<_>>()).unwrap();
+        let fate = |id: InodeId, record: &[u8]| match id.inode {
+            1 => Fate::Replace([record, b"y"].concat()),
+            2 | 9 => Fate::Drop,
+            _ => Fate::Stay,
+        };
+        assert_eq!(database.revise(&[id(0), id(1), id(2), id(9)], fate).unwrap(), 2);
+        let left = database.records_behind(None, 10).unwrap();
+        assert_eq!(left, [(id(0), b"x".to_vec()), (id(1), b"xy".to_vec()), (id(3), b"x".to_vec())]);
+        assert!(database.digests(id(1)).unwrap().is_some());
+        assert!(database.digests(id(2)).unwrap().is_none());
+    }
+
+    #[test]
+    fn goes_through_the_records_in_pages() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[5, 3, u64::MAX, 4].map(|inode| change(inode, b"x"))).unwrap();
+        let mut behind = None;
+        let mut pages = Vec::new();
+        loop {
+            let page: Vec<_> =
+                database.records_behind(behind, 2).unwrap().into_iter().map(|(id, _)| id).collect();
+            let Some(last) = page.last() else { break };
+            behind = Some(*last);
+            pages.push(page);
+        }
+        assert_eq!(pages, [vec![id(3), id(4)], vec![id(5), id(u64::MAX)]]);
+    }
+
+    #[test]
+    fn removes_a_file_only_if_it_is_the_one_that_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        database.write(&[change(1, b"one")]).unwrap();
+        assert_eq!(database.remove_if(id(1), |record, _| record == b"other").unwrap(), 0);
+        assert_eq!(database.remove_if(id(2), |_, _| true).unwrap(), 0);
+        assert!(database.digests(id(1)).unwrap().is_some());
+        let meant = |record: &[u8], digests: Option<&[u8]>| record == b"one" && digests == Some(b"one");
+        assert_eq!(database.remove_if(id(1), meant).unwrap(), 1);
+        assert_eq!(database.records(&[id(1)]).unwrap(), [None]);
+        assert!(database.digests(id(1)).unwrap().is_none());
     }
 }

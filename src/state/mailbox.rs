@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use super::cleaning::Cleaning;
 use super::record::Record;
-use crate::files::{InodeId, SettledFile};
+use crate::files::{Binding, InodeId, SettledFile};
 
 /// The digests of a torrent's pieces while no disk has them: 20 bytes a piece that every file would otherwise take.
 #[derive(Debug)]
@@ -31,18 +32,55 @@ impl Pieces {
 }
 
 /// What is to be remembered of one file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) file: SettledFile,
     pub(super) record: Record,
-    /// None where the database has them already.
-    pub(super) pieces: Option<Arc<Pieces>>,
+    /// The same digests, as often as there are torrents that have them in memory: one for each path of the inode. None
+    /// where the database has them already.
+    pieces: Vec<Arc<Pieces>>,
+    /// How often the file could not be put on the disk.
+    tries: u8,
 }
 
 impl Entry {
+    pub(super) fn new(file: SettledFile, record: Record, pieces: Option<Arc<Pieces>>) -> Self {
+        Self { file, record, pieces: pieces.into_iter().collect(), tries: 0 }
+    }
+
+    pub(super) fn pieces(&self) -> Option<&Arc<Pieces>> {
+        self.pieces.first()
+    }
+
+    pub(super) fn digests(&self) -> Option<Bytes> {
+        self.pieces.iter().find_map(|pieces| pieces.digests())
+    }
+
+    /// The database has them now.
+    pub(super) fn let_go(&self) {
+        self.pieces.iter().for_each(|pieces| pieces.let_go());
+    }
+
     /// Whether the disk is not known to have the bytes that the record stands for.
     pub(super) fn is_to_be_vouched_for(&self) -> bool {
-        self.record.birth.is_none() || self.pieces.as_ref().is_some_and(|pieces| pieces.digests().is_some())
+        self.record.birth.is_none() || self.digests().is_some()
+    }
+
+    /// Comes in the place of what waits for the same inode; `false` if that is the newer of both.
+    fn replace(&mut self, before: &Self) -> bool {
+        if before.record.binding != self.record.binding {
+            // One with digests was hashed just now, one without was read from the database some time ago.
+            return !self.pieces.is_empty() || before.pieces.is_empty();
+        }
+        if self.pieces.is_empty() {
+            self.pieces.clone_from(&before.pieces);
+        } else {
+            // Those that no torrent has any more go without saying.
+            let others = before.pieces.iter().filter(|pieces| Arc::strong_count(pieces) > 1);
+            let others = others.filter(|other| self.pieces.iter().all(|own| !Arc::ptr_eq(own, other)));
+            self.pieces.extend(others.cloned().collect::<Vec<_>>());
+        }
+        true
     }
 }
 
@@ -57,16 +95,53 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: IndexMap<InodeId, Arc<Entry>>,
-    cleaning_is_due: bool,
+    /// Since when the first of those waits.
+    since: Option<Instant>,
+    /// Those whose files could not be put on the disk.
+    put_off: IndexMap<InodeId, Arc<Entry>>,
+    /// When they are tried again.
+    again: Option<Instant>,
+    cleaning: Option<Cleaning>,
     closing: bool,
+}
+
+impl Inner {
+    fn len(&self) -> usize {
+        self.waiting.len().saturating_add(self.put_off.len())
+    }
+
+    fn get(&self, id: &InodeId) -> Option<&Arc<Entry>> {
+        self.waiting.get(id).or_else(|| self.put_off.get(id))
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>, now: Instant) {
+        self.since.get_or_insert(now);
+        self.waiting.insert(entry.record.binding.id(), entry);
+    }
+
+    fn remove(&mut self, id: &InodeId) {
+        self.waiting.swap_remove(id);
+        self.put_off.swap_remove(id);
+        if self.waiting.is_empty() {
+            self.since = None;
+        }
+    }
+
+    /// Lets those that were put off wait like all others.
+    fn try_again(&mut self, now: Instant) {
+        self.again = None;
+        for (_, entry) in std::mem::take(&mut self.put_off) {
+            self.insert(entry, now);
+        }
+    }
 }
 
 /// What the writer is to do.
 #[derive(Debug)]
 pub(super) enum Work {
     Write(Vec<Arc<Entry>>),
-    /// Drop the files that were not seen for long; whatever waited before is written.
-    Clean,
+    /// To be gone on with for a slice.
+    Clean(Cleaning),
     End,
 }
 
@@ -83,14 +158,13 @@ impl Mailbox {
     pub(super) fn put(&self, mut entry: Entry) -> bool {
         let mut inner = self.lock();
         let id = entry.record.binding.id();
-        match inner.waiting.get(&id) {
-            // Only the record is new: the digests that wait are still the file's.
-            Some(before) if entry.pieces.is_none() => entry.pieces.clone_from(&before.pieces),
-            Some(_) => {}
-            None if inner.waiting.len() >= self.max => return false,
-            None => {}
+        match inner.get(&id) {
+            Some(before) if !entry.replace(before) => return true,
+            None if inner.len() >= self.max => return false,
+            Some(_) | None => {}
         }
-        inner.waiting.insert(id, Arc::new(entry));
+        inner.put_off.swap_remove(&id);
+        inner.insert(Arc::new(entry), Instant::now());
         drop(inner);
         self.news.notify_one();
         true
@@ -98,7 +172,7 @@ impl Mailbox {
 
     pub(super) fn get(&self, ids: &[InodeId]) -> Vec<Option<Arc<Entry>>> {
         let inner = self.lock();
-        ids.iter().map(|id| inner.waiting.get(id).cloned()).collect()
+        ids.iter().map(|id| inner.get(id).cloned()).collect()
     }
 
     /// They are done with, unless something newer has come for the same inode.
@@ -110,46 +184,86 @@ impl Mailbox {
                 inner.waiting.swap_remove(&id);
             }
         }
+        inner.since = (!inner.waiting.is_empty()).then(Instant::now);
         // Tens of thousands may have waited at the start, and hardly any will again.
         if inner.waiting.is_empty() {
             inner.waiting.shrink_to_fit();
         }
     }
 
-    pub(super) fn clean(&self) {
-        self.lock().cleaning_is_due = true;
+    /// What waits with the digests in the database for the same state of an inode doesn't wait any more: these are
+    /// wrong.
+    pub(super) fn forget(&self, binding: &Binding) {
+        let mut inner = self.lock();
+        let id = binding.id();
+        if inner.get(&id).is_some_and(|entry| entry.record.binding == *binding && entry.digests().is_none()) {
+            inner.remove(&id);
+        }
+    }
+
+    /// The file could not be put on the disk: it is tried again after `pause`, together with all others of that kind,
+    /// unless that was done `max_tries` times, or something newer has come for the same inode. Says whether it is.
+    pub(super) fn put_off(&self, entry: &Arc<Entry>, pause: Duration, max_tries: u8) -> bool {
+        let mut inner = self.lock();
+        let id = entry.record.binding.id();
+        if !inner.waiting.get(&id).is_some_and(|waiting| Arc::ptr_eq(waiting, entry)) {
+            return true;
+        }
+        inner.remove(&id);
+        let tries = entry.tries.saturating_add(1);
+        if inner.closing || tries >= max_tries {
+            return false;
+        }
+        inner.put_off.insert(id, Arc::new(Entry { tries, ..Entry::clone(entry) }));
+        inner.again.get_or_insert_with(|| Instant::now() + pause);
+        true
+    }
+
+    /// In the place of a round that is under way.
+    pub(super) fn clean(&self, cleaning: Cleaning) {
+        self.lock().cleaning = Some(cleaning);
         self.news.notify_one();
+    }
+
+    /// A slice of it is done, and there is more, unless a new round has been asked for.
+    pub(super) fn clean_on(&self, cleaning: Cleaning) {
+        self.lock().cleaning.get_or_insert(cleaning);
     }
 
     /// What waits is to be written at once, and nothing more will come.
     pub(super) fn close(&self) {
-        self.lock().closing = true;
+        let mut inner = self.lock();
+        inner.closing = true;
+        inner.try_again(Instant::now());
         self.news.notify_one();
     }
 
-    /// Waits for work. What comes within `pause` is written together, as far as `at_once` goes.
+    /// Waits for work. What comes within `pause` is written together, as far as `at_once` goes, and before anything is
+    /// cleaned.
     pub(super) fn take(&self, pause: Duration, at_once: usize) -> Work {
         let mut inner = self.lock();
-        let mut end = None;
         loop {
-            let left = end.map(|end: Instant| end.saturating_duration_since(Instant::now()));
-            let batch_is_due = inner.waiting.len() >= at_once || left.is_some_and(|left| left.is_zero());
-            if !inner.waiting.is_empty() && (batch_is_due || inner.closing || inner.cleaning_is_due) {
+            let now = Instant::now();
+            if inner.again.is_some_and(|again| now >= again) {
+                inner.try_again(now);
+            }
+            let waited = inner.since.map(|since| now.saturating_duration_since(since));
+            let is_due = inner.waiting.len() >= at_once || waited.is_some_and(|waited| waited >= pause);
+            if !inner.waiting.is_empty() && (is_due || inner.closing) {
                 return Work::Write(inner.waiting.values().take(at_once).cloned().collect());
             }
             if inner.closing {
                 return Work::End;
             }
-            if std::mem::take(&mut inner.cleaning_is_due) {
-                return Work::Clean;
+            if let Some(cleaning) = inner.cleaning.take() {
+                return Work::Clean(cleaning);
             }
-            if inner.waiting.is_empty() {
-                inner = self.news.wait(inner).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                end = end.or_else(|| Some(Instant::now() + pause));
-                let left = left.unwrap_or(pause);
-                inner = self.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
+            let batch = waited.map(|waited| pause.saturating_sub(waited));
+            let again = inner.again.map(|again| again.saturating_duration_since(now));
+            inner = match [batch, again].into_iter().flatten().min() {
+                Some(left) => self.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.news.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -168,7 +282,7 @@ mod tests {
 
     use distributor_proto::InfoHash;
 
-    use crate::files::{Binding, FilePath, Roots};
+    use crate::files::{FilePath, Roots};
     use crate::state::record::Day;
 
     fn entry(inode: u64, pieces: Option<Arc<Pieces>>) -> Entry {
@@ -186,11 +300,17 @@ mod tests {
             info_hash: InfoHash::of_info(b"de"),
             day: Day::of(std::time::UNIX_EPOCH),
         };
-        Entry {
-            file: SettledFile::new(FilePath::new(root, "file"), Path::new("file"), binding),
-            record,
-            pieces,
-        }
+        Entry::new(SettledFile::new(FilePath::new(root, "file"), Path::new("file"), binding), record, pieces)
+    }
+
+    /// Of another state of the inode.
+    fn changed(mut entry: Entry) -> Entry {
+        entry.record.binding = Binding::for_test(entry.record.binding.id().inode, 1, 1, 2);
+        entry
+    }
+
+    fn pieces() -> Arc<Pieces> {
+        Pieces::new(Bytes::from_static(b"digests"))
     }
 
     fn take(mailbox: &Mailbox, at_once: usize) -> Vec<Arc<Entry>> {
@@ -214,23 +334,112 @@ mod tests {
     #[test]
     fn a_record_that_comes_later_keeps_the_digests_that_wait() {
         let mailbox = Mailbox::new(2);
-        let pieces = Pieces::new(Bytes::from_static(b"digests"));
+        let pieces = pieces();
         mailbox.put(entry(1, Some(Arc::clone(&pieces))));
         let early = take(&mailbox, 1);
         mailbox.put(entry(1, None));
         mailbox.remove(&early);
         let late = take(&mailbox, 1);
-        assert!(late[0].pieces.as_ref().is_some_and(|waiting| Arc::ptr_eq(waiting, &pieces)));
+        assert!(late[0].pieces().is_some_and(|waiting| Arc::ptr_eq(waiting, &pieces)));
         mailbox.remove(&late);
         mailbox.close();
         assert!(matches!(mailbox.take(Duration::ZERO, 1), Work::End));
     }
 
     #[test]
-    fn cleaning_and_closing_come_after_what_waits() {
+    fn the_digests_of_all_paths_of_an_inode_are_let_go_together() {
+        let mailbox = Mailbox::new(2);
+        let [first, second, gone] = [(); 3].map(|()| pieces());
+        mailbox.put(entry(1, Some(gone)));
+        for path in [&first, &second, &first] {
+            mailbox.put(entry(1, Some(Arc::clone(path))));
+        }
+        let batch = take(&mailbox, 1);
+        assert_eq!(batch[0].pieces.len(), 2, "those that some torrent has");
+        batch[0].let_go();
+        assert!(first.digests().is_none() && second.digests().is_none());
+    }
+
+    #[test]
+    fn digests_are_never_joined_to_a_record_of_other_contents() {
+        let mailbox = Mailbox::new(2);
+        let [old, new] = [(); 2].map(|()| pieces());
+        mailbox.put(entry(1, Some(Arc::clone(&old))));
+        mailbox.put(changed(entry(1, Some(Arc::clone(&new)))));
+        // Read from the database before the file changed, and late.
+        mailbox.put(entry(1, None));
+        let batch = take(&mailbox, 1);
+        assert_eq!(batch[0].record, changed(entry(1, None)).record);
+        assert!(batch[0].pieces.iter().all(|pieces| Arc::ptr_eq(pieces, &new)));
+    }
+
+    #[test]
+    fn forgets_what_waits_without_digests_of_its_own_and_nothing_newer() {
+        let mailbox = Mailbox::new(3);
+        mailbox.put(entry(1, None));
+        mailbox.put(entry(2, Some(pieces())));
+        mailbox.put(changed(entry(3, None)));
+        let ids = [1, 2, 3].map(|inode| entry(inode, None).record.binding);
+        ids.iter().for_each(|binding| mailbox.forget(binding));
+        let left = mailbox.get(&ids.map(|binding| binding.id()));
+        assert_eq!(left.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    #[test]
+    fn what_is_put_off_is_found_and_tried_again_a_few_times() {
+        let mailbox = Mailbox::new(1);
+        mailbox.put(entry(1, Some(pieces())));
+        for tried_again in [true, true, false] {
+            let batch = take(&mailbox, 1);
+            assert_eq!(mailbox.put_off(&batch[0], Duration::ZERO, 3), tried_again);
+            assert_eq!(mailbox.get(&[batch[0].record.binding.id()])[0].is_some(), tried_again);
+            assert_eq!(mailbox.put(entry(2, None)), !tried_again, "it takes the room that it took");
+        }
+    }
+
+    #[test]
+    fn what_is_put_off_waits_unless_all_is_to_end() {
+        let mailbox = Mailbox::new(2);
+        mailbox.put(entry(1, Some(pieces())));
+        assert!(mailbox.put_off(&take(&mailbox, 1)[0], Duration::from_secs(3600), 3));
+        mailbox.put(entry(2, None));
+        assert_eq!(take(&mailbox, 2).len(), 1);
+        mailbox.close();
+        let last = take(&mailbox, 2);
+        assert_eq!(last.len(), 2);
+        assert!(!mailbox.put_off(&last[1], Duration::ZERO, 3), "there is no other time");
+    }
+
+    #[test]
+    fn what_came_meanwhile_is_not_put_off_with_what_was_tried() {
+        let mailbox = Mailbox::new(2);
+        mailbox.put(entry(1, Some(pieces())));
+        let tried = take(&mailbox, 1);
+        mailbox.put(changed(entry(1, Some(pieces()))));
+        mailbox.put_off(&tried[0], Duration::from_secs(3600), 3);
+        assert_eq!(take(&mailbox, 1)[0].record, changed(entry(1, None)).record);
+    }
+
+    #[test]
+    fn cleaning_goes_on_while_nothing_is_due_to_be_written() {
+        let mailbox = Mailbox::new(10);
+        let cleaning = || Cleaning::new(Vec::new(), Day::of(std::time::UNIX_EPOCH));
+        mailbox.clean(cleaning());
+        assert!(mailbox.put(entry(1, None)));
+        let Work::Clean(begun) = mailbox.take(Duration::MAX, 2) else { panic!("nothing is due yet") };
+        mailbox.clean_on(begun);
+        assert!(mailbox.put(entry(2, None)));
+        let batch = mailbox.take(Duration::MAX, 2);
+        let Work::Write(batch) = batch else { panic!("{batch:?}") };
+        mailbox.remove(&batch);
+        assert!(matches!(mailbox.take(Duration::MAX, 2), Work::Clean(_)));
+    }
+
+    #[test]
+    fn closing_comes_after_what_waits() {
         let mailbox = Mailbox::new(10);
         (0..3).for_each(|inode| assert!(mailbox.put(entry(inode, None))));
-        mailbox.clean();
+        mailbox.clean(Cleaning::new(Vec::new(), Day::of(std::time::UNIX_EPOCH)));
         mailbox.close();
         for left in [2, 1] {
             let batch = mailbox.take(Duration::MAX, 2);
@@ -238,7 +447,7 @@ mod tests {
             assert_eq!(batch.len(), left);
             mailbox.remove(&batch);
         }
-        assert!(matches!(mailbox.take(Duration::MAX, 2), Work::End | Work::Clean));
+        assert!(matches!(mailbox.take(Duration::MAX, 2), Work::End));
         assert!(!mailbox.pause(Duration::MAX), "there is nothing to wait for any more");
     }
 }

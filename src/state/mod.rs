@@ -14,10 +14,14 @@
 //! | `recall` | whether a file is one that is remembered |
 //! | `mailbox` | what is on its way to the database |
 //! | `writer` | the thread: batches, and that a record never reaches the disk before the bytes that it vouches for |
-//! | `database` | tables, transactions, and every kind of damage |
+//! | `cleaning` | what is dropped, and when |
+//! | `database` | transactions, and what to do when one fails |
+//! | `file` | the database's file: its tables, opening it, every kind of damage |
 //! | `place` | the directory |
 
+mod cleaning;
 mod database;
+mod file;
 mod mailbox;
 mod place;
 mod recall;
@@ -38,11 +42,13 @@ pub(crate) use self::mailbox::Pieces;
 pub use self::place::StateError;
 pub(crate) use self::writer::Writer;
 
-use self::database::{Database, Trouble};
+use self::cleaning::Cleaning;
+use self::database::Database;
+use self::file::Trouble;
 use self::mailbox::{Entry, Mailbox};
 use self::recall::{Verdict, judge, was_moved};
 use self::record::{Day, Record};
-use crate::files::{InodeId, Roots, SettledFile};
+use crate::files::{Binding, InodeId, Roots, SettledFile};
 
 /// Records on their way to the disk, at some hundred bytes each, their digests not counted: these a torrent keeps as
 /// long as nobody else does. What comes beyond that is not remembered.
@@ -65,6 +71,11 @@ pub(crate) struct Recalled {
     /// Where they aren't on the disk yet.
     pub(crate) pieces: Option<Arc<Pieces>>,
 }
+
+/// What is remembered can't be had now, which says nothing of what it is: it may be there another time.
+#[derive(Debug, thiserror::Error)]
+#[error("what is remembered of files can't be read now: {0}")]
+pub(crate) struct Unavailable(Trouble);
 
 impl State {
     /// Opens what is remembered in a directory, and makes that if need be. Nothing if it can't be had, which is logged:
@@ -118,7 +129,7 @@ impl State {
             info_hash,
             day: Day::of(SystemTime::now()),
         };
-        self.mailbox.put(Entry { file: file.clone(), record, pieces: Some(Arc::clone(pieces)) })
+        self.mailbox.put(Entry::new(file.clone(), record, Some(Arc::clone(pieces))))
     }
 
     /// What is known of each of some files, whose torrents are to be `private` or not. Waits for the disk.
@@ -135,7 +146,7 @@ impl State {
         for (file, waiting) in files.iter().zip(waiting) {
             let stored = stored.next().flatten();
             let (record, pieces) = match waiting {
-                Some(entry) => (Some(entry.record.clone()), entry.pieces.clone()),
+                Some(entry) => (Some(entry.record.clone()), entry.pieces().cloned()),
                 None => (stored.and_then(|bytes| Record::decode(file.binding.id(), &bytes)), None),
             };
             recalled.push(record.and_then(|record| self.recall_one(file, private, record, pieces, today)));
@@ -162,7 +173,7 @@ impl State {
         // Both are part of what is hashed.
         if before.name != file.name() || before.private != private {
             let digests = pieces.as_ref().and_then(|pieces| pieces.digests());
-            let digests = digests.or_else(|| self.digests(before.binding.id()))?;
+            let digests = digests.or_else(|| self.digests(before.binding.id()).ok().flatten())?;
             let as_before = Info::new(&before.name, geometry, digests.clone(), before.private).ok()?;
             if InfoHash::of_info(&as_before.encode()) != before.info_hash {
                 return None;
@@ -175,13 +186,13 @@ impl State {
         if before.binding != file.binding
             || before.path != path
             || before.private != private
-            || before.day < today.before(1)
+            || before.day.is_outdated(today)
         {
             let name = file.name().to_vec();
             let binding = file.binding;
             let record =
                 Record { binding, path, name, private, metadata_len, info_hash, day: today, ..before };
-            self.mailbox.put(Entry { file: file.clone(), record, pieces: pieces.clone() });
+            self.mailbox.put(Entry::new(file.clone(), record, pieces.clone()));
         }
         Some(Recalled { info_hash, metadata_len, pieces })
     }
@@ -189,23 +200,26 @@ impl State {
     /// The SHA-1 of every piece of a file that was remembered, one after the other; nothing if the database has lost
     /// it. They may be those of other contents by now: only the info hash that is made of them tells. Waits for the
     /// disk.
-    pub(crate) fn digests(&self, id: InodeId) -> Option<Bytes> {
-        self.database.digests(id).unwrap_or_else(|trouble| {
-            debug!(%trouble, "digests can't be read");
-            None
-        })
+    pub(crate) fn digests(&self, id: InodeId) -> Result<Option<Bytes>, Unavailable> {
+        self.database.digests(id).map_err(Unavailable)
     }
 
-    /// What is remembered of a file is wrong. Waits for the disk.
-    pub(crate) fn forget(&self, id: InodeId) {
-        if let Err(trouble) = self.database.remove(&[id]) {
+    /// What is remembered of a file is wrong: these digests were found for it, or none. What was learned of the inode
+    /// since then stays. Waits for the disk.
+    pub(crate) fn forget(&self, binding: &Binding, found: Option<&[u8]>) {
+        self.mailbox.forget(binding);
+        let id = binding.id();
+        let is_meant = |record: &[u8], digests: Option<&[u8]>| {
+            digests == found && Record::decode(id, record).is_none_or(|record| record.binding == *binding)
+        };
+        if let Err(trouble) = self.database.remove_if(id, is_meant) {
             debug!(%trouble, "a file can't be forgotten");
         }
     }
 
-    /// All files that are there have been seen: others may be dropped in time. Waits for nothing.
-    pub(crate) fn all_seen(&self) {
-        self.mailbox.clean();
+    /// Has the files dropped that have not been seen for long; these are seen now. Waits for nothing.
+    pub(crate) fn clean(&self, seen: Vec<InodeId>, now: SystemTime) {
+        self.mailbox.clean(Cleaning::new(seen, Day::of(now)));
     }
 
     fn real_path(&self, file: &SettledFile) -> PathBuf {

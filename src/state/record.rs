@@ -57,8 +57,19 @@ impl Day {
         Self(u32::try_from(seconds / 86_400).unwrap_or(u32::MAX))
     }
 
+    #[cfg(test)]
+    pub(super) const fn from_days(days: u32) -> Self {
+        Self(days)
+    }
+
     pub(super) fn before(self, days: u32) -> Self {
         Self(self.0.saturating_sub(days))
+    }
+
+    /// Whether what was last seen on this day and is seen today is to be marked. That it was seen yesterday says enough;
+    /// a day that is yet to come is of a clock that went wrong.
+    pub(super) fn is_outdated(self, today: Self) -> bool {
+        self < today.before(1) || self > today
     }
 }
 

@@ -1,6 +1,7 @@
 //! The room as those above it use it, on files that are real so that their bindings are.
 
 use std::fs;
+use std::time::Duration;
 
 use super::*;
 use crate::files::{Binding, FilePath};
@@ -54,6 +55,10 @@ fn recall(state: &State, file: &SettledFile, private: bool) -> Option<Recalled> 
     state.recall(std::slice::from_ref(file), private).pop().unwrap()
 }
 
+fn digests(state: &State, file: &SettledFile) -> Option<Bytes> {
+    state.digests(file.binding.id()).unwrap()
+}
+
 #[test]
 fn knows_a_file_at_once_and_after_a_restart() {
     let fixture = Fixture::new();
@@ -65,7 +70,7 @@ fn knows_a_file_at_once_and_after_a_restart() {
     let known = recall(&state, &file, true).unwrap();
     assert_eq!(known.info_hash, info_hash);
     assert!(known.pieces.is_none(), "the disk has them");
-    assert_eq!(state.digests(file.binding.id()).as_ref(), Some(info(&file, "file", true).pieces()));
+    assert_eq!(digests(&state, &file).as_ref(), Some(info(&file, "file", true).pieces()));
 }
 
 #[test]
@@ -93,7 +98,7 @@ fn keeps_digests_in_memory_until_the_disk_has_them() {
     let pieces = recall(&state, &file, true).unwrap().pieces.expect("they wait");
     drop(writer);
     assert!(pieces.digests().is_none());
-    assert!(state.digests(file.binding.id()).is_some());
+    assert!(digests(&state, &file).is_some());
 }
 
 #[test]
@@ -104,19 +109,96 @@ fn does_not_vouch_for_a_file_that_changed_before_it_was_written_down() {
     let pieces = recall(&state, &file, true).unwrap().pieces.expect("they wait");
     fs::write(fixture.path("file"), "longer than before").unwrap();
     drop(writer);
-    assert!(state.digests(file.binding.id()).is_none());
+    assert!(digests(&state, &file).is_none());
     assert!(pieces.digests().is_some(), "whoever has the old torrent still has its digests");
 }
 
 #[test]
-fn forgets_what_turned_out_to_be_wrong() {
+fn forgets_what_turned_out_to_be_wrong_and_nothing_that_came_since() {
     let fixture = Fixture::new();
     let (state, writer) = fixture.open();
     let (file, _) = fixture.remember(&state, "file");
     drop((state, writer));
     let (state, _writer) = fixture.open();
-    assert!(recall(&state, &file, true).is_some());
-    state.forget(file.binding.id());
+    let found = digests(&state, &file).unwrap();
+    let other = Binding::new(file.binding.id(), 1, file.binding.mtime(), file.binding.ctime());
+    for (binding, found) in
+        [(&file.binding, None), (&file.binding, Some(&b"other"[..])), (&other, Some(&found[..]))]
+    {
+        state.forget(binding, found);
+        assert!(recall(&state, &file, true).is_some(), "that is another one");
+    }
+    state.forget(&file.binding, Some(&found));
     assert!(recall(&state, &file, true).is_none());
-    assert!(state.digests(file.binding.id()).is_none());
+    assert!(digests(&state, &file).is_none());
+}
+
+#[test]
+fn a_database_that_cannot_be_read_has_lost_nothing() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, info_hash) = fixture.remember(&state, "file");
+    drop(writer);
+    state.database.set_unreadable(true);
+    assert!(state.digests(file.binding.id()).is_err());
+    state.database.set_unreadable(false);
+    assert!(digests(&state, &file).is_some());
+    assert_eq!(recall(&state, &file, true).map(|known| known.info_hash), Some(info_hash));
+}
+
+#[test]
+fn lets_the_digests_of_both_links_to_an_inode_go() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path("file"), "contents").unwrap();
+    fs::hard_link(fixture.path("file"), fixture.path("link")).unwrap();
+    let (state, writer) = fixture.open();
+    let hashed = ["file", "link"].map(|name| {
+        let file = fixture.settled(name);
+        let info = info(&file, "contents", true);
+        let pieces = Pieces::new(info.pieces().clone());
+        let encoded = info.encode();
+        assert!(state.remember(&file, &info, InfoHash::of_info(&encoded), encoded.len() as u32, &pieces));
+        pieces
+    });
+    drop(writer);
+    for (name, pieces) in ["file", "link"].iter().zip(hashed) {
+        assert!(pieces.digests().is_none(), "{name}");
+    }
+}
+
+#[test]
+fn months_of_running_drop_what_is_gone_and_never_what_is_offered() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (stays, _) = fixture.remember(&state, "stays");
+    let (goes, _) = fixture.remember(&state, "goes");
+    drop(writer);
+    let day = |days: u64| SystemTime::now() + Duration::from_secs(days * 86_400);
+    let clean = |now| {
+        let mut cleaning = Cleaning::new(vec![stays.binding.id()], Day::of(now));
+        while cleaning.go_on(&state.database).unwrap().is_none() {}
+    };
+    for days in 1..=30 {
+        clean(day(days));
+    }
+    assert!(digests(&state, &goes).is_some());
+    for days in 31..100 {
+        clean(day(days));
+    }
+    assert!(digests(&state, &goes).is_none());
+    assert!(digests(&state, &stays).is_some());
+}
+
+#[test]
+fn the_writer_cleans_when_it_is_told_so() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, _) = fixture.remember(&state, "file");
+    drop((state, writer));
+    let (state, writer) = fixture.open();
+    state.clean(Vec::new(), SystemTime::now() + Duration::from_secs(86_400 * 40));
+    while digests(&state, &file).is_some() {
+        std::thread::yield_now();
+    }
+    drop(writer);
 }

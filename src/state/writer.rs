@@ -4,14 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{io, thread};
 
 use tracing::{debug, info, warn};
 
+use super::cleaning::{Cleaning, KEEP_DAYS};
 use super::database::{Change, Database};
 use super::mailbox::{Entry, Mailbox, Work};
-use super::record::{Day, Record};
 use crate::files::{Binding, Roots, SettledFile, Timestamp};
 
 /// How long records wait for others to be committed with; what is not committed when the program is killed is hashed
@@ -24,8 +24,10 @@ const AT_ONCE: usize = 4096;
 const ONE_BY_ONE: usize = 16;
 /// When a commit that failed is tried again: a full disk may have room by then.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a file that nobody sees any more is remembered: its mount may be back tomorrow.
-const KEEP_DAYS: u32 = 30;
+/// When a file that could not be put on the disk is tried again: its mount may be well by then.
+const VOUCH_AGAIN: Duration = Duration::from_secs(60);
+/// How often that is tried; then its digests stay in memory, and the next start hashes it again.
+const MAX_TRIES: u8 = 30;
 
 /// Writes until it is dropped, and then what still waits.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Desk {
                         return;
                     }
                 }
-                Work::Clean => self.clean(Day::of(SystemTime::now())),
+                Work::Clean(cleaning) => self.clean(cleaning),
                 Work::End => return,
             }
         }
@@ -83,16 +85,22 @@ impl Desk {
     /// Whether the batch is done with.
     fn write(&mut self, batch: &[Arc<Entry>]) -> bool {
         let mut changes = Vec::with_capacity(batch.len());
-        let mut written = Vec::with_capacity(batch.len());
+        let mut done = Vec::with_capacity(batch.len());
         let synced = self.sync_file_systems(batch);
         for entry in batch {
             match self.change(entry, &synced) {
                 Ok(change) => {
                     changes.push(change);
-                    written.push(entry);
+                    done.push(Arc::clone(entry));
+                }
+                Err(NotVouched::Io(error)) if self.mailbox.put_off(entry, VOUCH_AGAIN, MAX_TRIES) => {
+                    debug!(file = ?entry.file.at, %error, "not remembered yet");
                 }
                 // Its digests stay in memory; the next start hashes it again.
-                Err(error) => debug!(file = ?entry.file.at, %error, "not remembered"),
+                Err(error) => {
+                    self.mailbox.remove(std::slice::from_ref(entry));
+                    debug!(file = ?entry.file.at, %error, "not remembered");
+                }
             }
         }
         if !changes.is_empty()
@@ -109,8 +117,8 @@ impl Desk {
         if std::mem::take(&mut self.is_failing) {
             info!("files are remembered again");
         }
-        self.mailbox.remove(batch);
-        written.iter().filter_map(|entry| entry.pieces.as_ref()).for_each(|pieces| pieces.let_go());
+        self.mailbox.remove(&done);
+        done.iter().for_each(|entry| entry.let_go());
         true
     }
 
@@ -129,39 +137,55 @@ impl Desk {
         files.into_keys().collect()
     }
 
-    fn change(&self, entry: &Entry, synced: &HashSet<u64>) -> io::Result<Change> {
+    fn change(&self, entry: &Entry, synced: &HashSet<u64>) -> Result<Change, NotVouched> {
         let mut record = entry.record.clone();
-        let digests = entry.pieces.as_ref().and_then(|pieces| pieces.digests());
+        let digests = entry.digests();
         if entry.is_to_be_vouched_for() {
             record.birth = self.vouch(entry, synced)?;
         }
         let id = record.binding.id();
-        let record = record.encode().ok_or(io::ErrorKind::InvalidFilename)?;
+        let record = record.encode().ok_or(NotVouched::TooLong)?;
         Ok(Change { id, record, digests })
     }
 
     /// Sees that the file's bytes are on the disk before its record is: after a power cut there would otherwise be
     /// records of bytes that never got there, under the same times. Nothing happens to the file by this. Gives the
     /// time of the inode's birth.
-    fn vouch(&self, entry: &Entry, synced: &HashSet<u64>) -> io::Result<Option<Timestamp>> {
-        let file = self.roots.get(entry.file.at.root).open(&entry.file.target)?;
+    fn vouch(&self, entry: &Entry, synced: &HashSet<u64>) -> Result<Option<Timestamp>, NotVouched> {
+        let file = self.roots.get(entry.file.at.root).open(&entry.file.target).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound { NotVouched::Gone } else { error.into() }
+        })?;
         if !synced.contains(&entry.record.binding.id().device) {
             file.sync_data()?;
         }
         let metadata = file.metadata()?;
         if Binding::of(&metadata) != entry.record.binding {
-            return Err(io::Error::other("it has changed since it was hashed"));
+            return Err(NotVouched::Gone);
         }
         Ok(Timestamp::of_birth(&metadata))
     }
 
-    fn clean(&self, today: Day) {
-        let oldest = today.before(KEEP_DAYS);
-        let keep = |id, record: &[u8]| Record::decode(id, record).is_some_and(|record| record.day >= oldest);
-        match self.database.retain(keep) {
-            Ok(0) => {}
-            Ok(dropped) => debug!(dropped, "files that were not seen for {KEEP_DAYS} days are forgotten"),
+    fn clean(&self, mut cleaning: Cleaning) {
+        match cleaning.go_on(&self.database) {
+            Ok(None) => self.mailbox.clean_on(cleaning),
+            Ok(Some(0)) => {}
+            Ok(Some(dropped)) => {
+                debug!(dropped, "files that were not seen for {KEEP_DAYS} days are forgotten")
+            }
+            // The next round begins anew.
             Err(trouble) => debug!(%trouble, "can't drop files that were not seen for long"),
         }
     }
+}
+
+/// Why a file can't be remembered.
+#[derive(Debug, thiserror::Error)]
+enum NotVouched {
+    #[error("it has changed since it was hashed, or is gone")]
+    Gone,
+    #[error("its path or name is longer than any file system's")]
+    TooLong,
+    /// It may be another time.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
