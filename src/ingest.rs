@@ -371,7 +371,7 @@ impl Ingest {
             Because::Gone => Departure::Gone,
         };
         self.tracker.depart(torrent.info_hash(), departure);
-        let Some(open) = self.store.find_open(&torrent.file().binding.contents()) else {
+        let Some(open) = self.store.find_open(&torrent.file().binding) else {
             torrent.revoked().cancel();
             return;
         };

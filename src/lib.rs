@@ -45,8 +45,8 @@
 //!   in place is withdrawn at once; one that is replaced by rename or deleted is served on to those who have begun.
 //! - No file that is truncated under its map kills the process, and no slow disk holds up other connections: see
 //!   `store`.
-//! - What was hashed is not hashed again, also after `kill -9` or a power cut; and what is remembered never makes a
-//!   torrent of other bytes than the file has: see `state`.
+//! - What was hashed is not hashed again, also after `kill -9` or a power cut; and no byte is sent on the strength of
+//!   what is remembered that its torrent doesn't have: see `state`.
 //! - A file takes about a KiB of memory while nobody asks for it, however many pieces it has.
 //! - Whatever others control is bounded by a named constant.
 

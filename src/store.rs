@@ -8,6 +8,8 @@
 //! A file is mapped when somebody first asks for a block of it and unmapped when the last such connection is gone.
 #![allow(unsafe_code)]
 
+mod proof;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -18,8 +20,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use distributor_proto::Geometry;
 use memmap2::{MmapOptions, MmapRaw};
 use tracing::warn;
+
+use self::proof::Proof;
 
 use crate::files::{Binding, Contents, Roots, Sameness, SettledFile};
 
@@ -30,17 +36,28 @@ pub(crate) enum StoreError {
     Changed,
     #[error("the file can't be read: {0}")]
     Io(#[from] io::Error),
+    /// No fault of the file's: it may be known another time.
+    #[error("the file was moved, and what it is to hold can't be read now")]
+    Unproven,
 }
 
 /// Finds the open file for a torrent, or opens it.
 #[derive(Debug)]
 pub(crate) struct Store {
     roots: Arc<Roots>,
-    open: Mutex<HashMap<Contents, Weak<OpenFile>>>,
+    open: Mutex<HashMap<Key, Weak<OpenFile>>>,
     /// That there was no descriptor for a file was said, and there has been none since.
     lacks_descriptors: AtomicBool,
     closer: Closer,
     epoch: Instant,
+}
+
+/// What an open file is found by. Nothing is proven of what was moved but for one state of its inode, and what was sent
+/// on behalf of others proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Hashed(Contents),
+    Moved(Binding),
 }
 
 /// How often to see whether there is a descriptor for a file again.
@@ -62,20 +79,42 @@ impl Store {
     /// Opens and maps a file, or shares it with those who have it open. Waits for the disk, and for a descriptor where
     /// all are taken: that is no fault of the file's.
     pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
-        if let Some(open) = self.find_open(&file.binding.contents()) {
+        self.share(Key::Hashed(file.binding.contents()), file, || Ok(None))
+    }
+
+    /// As [`open`](Self::open), of a file that was moved since it was hashed: no byte of a piece is sent before the
+    /// piece was seen to have the digest that `digests` brings for it.
+    pub(crate) fn open_moved(
+        &self,
+        file: &SettledFile,
+        geometry: Geometry,
+        digests: impl FnOnce() -> Result<Bytes, StoreError>,
+    ) -> Result<Arc<OpenFile>, StoreError> {
+        let proof = || Ok(Some(Proof::new(geometry.total_len(), geometry.piece_len(), digests()?)));
+        self.share(Key::Moved(file.binding), file, proof)
+    }
+
+    fn share(
+        &self,
+        key: Key,
+        file: &SettledFile,
+        proof: impl FnOnce() -> Result<Option<Proof>, StoreError>,
+    ) -> Result<Arc<OpenFile>, StoreError> {
+        if let Some(open) = self.find(&key) {
             return Ok(open);
         }
+        let proof = proof()?;
         let opened = self.open_file(file)?;
-        let opened = OpenFile::map(opened, file.binding, self.epoch, self.closer.clone())?;
+        let opened = OpenFile::map(opened, file.binding, proof, self.epoch, self.closer.clone())?;
 
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Two connections may have opened it at the same time; one map serves both.
-        if let Some(other) = open.get(&file.binding.contents()).and_then(Weak::upgrade) {
+        if let Some(other) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(other);
         }
         let opened = Arc::new(opened);
         open.retain(|_, other| other.strong_count() > 0);
-        open.insert(file.binding.contents(), Arc::downgrade(&opened));
+        open.insert(key, Arc::downgrade(&opened));
         Ok(opened)
     }
 
@@ -97,9 +136,13 @@ impl Store {
         }
     }
 
-    /// The open file of these contents, if a connection holds one.
-    pub(crate) fn find_open(&self, contents: &Contents) -> Option<Arc<OpenFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(contents).and_then(Weak::upgrade)
+    /// The open file of an inode, hashed or moved to where it is, if a connection holds one.
+    pub(crate) fn find_open(&self, binding: &Binding) -> Option<Arc<OpenFile>> {
+        self.find(&Key::Moved(*binding)).or_else(|| self.find(&Key::Hashed(binding.contents())))
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<OpenFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(key).and_then(Weak::upgrade)
     }
 }
 
@@ -115,6 +158,8 @@ pub(crate) struct OpenFile {
     file: Option<File>,
     map: MmapRaw,
     binding: Binding,
+    /// Where it is to be seen first that the file holds what its torrent says.
+    proof: Option<Proof>,
     record: Record,
     closer: Closer,
 }
@@ -145,12 +190,18 @@ impl Drop for OpenFile {
 }
 
 impl OpenFile {
-    fn map(file: File, binding: Binding, epoch: Instant, closer: Closer) -> Result<Self, StoreError> {
+    fn map(
+        file: File,
+        binding: Binding,
+        proof: Option<Proof>,
+        epoch: Instant,
+        closer: Closer,
+    ) -> Result<Self, StoreError> {
         let len =
             usize::try_from(binding.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let map = MmapOptions::new().len(len).map_raw_read_only(&file)?;
         let record = Record::new(binding.size(), epoch);
-        let open = Self { file: Some(file), map, binding, record, closer };
+        let open = Self { file: Some(file), map, binding, proof, record, closer };
         open.verify()?;
         Ok(open)
     }
@@ -162,6 +213,9 @@ impl OpenFile {
 
     /// What has become of the inode since it was hashed, unless it was certainly written to; one `fstat`.
     pub(crate) fn verify(&self) -> Result<Sameness, StoreError> {
+        if self.proof.as_ref().is_some_and(Proof::is_refuted) {
+            return Err(StoreError::Changed);
+        }
         match self.binding.compare(&self.file()?.metadata()?) {
             Sameness::Other => Err(StoreError::Changed),
             sameness => Ok(sameness),
@@ -182,6 +236,9 @@ impl OpenFile {
         if !self.record.is_warm(range, now) {
             let whole = self.record.widen(range);
             self.populate(&whole)?;
+            if let Some(proof) = &self.proof {
+                proof.check(&whole, |offset, into| self.read(offset, into))?;
+            }
             self.record.mark_warm(&whole, self.record.now());
         }
         Ok(sameness)
@@ -397,6 +454,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::path::Path;
 
+    use sha1::{Digest, Sha1};
+
     use crate::files::FilePath;
 
     struct Fixture {
@@ -482,9 +541,9 @@ mod tests {
         let second = fixture.store.open(&settled).unwrap();
         assert!(Arc::ptr_eq(&first, &second));
         drop(first);
-        assert!(fixture.store.find_open(&settled.binding.contents()).is_some());
+        assert!(fixture.store.find_open(&settled.binding).is_some());
         drop(second);
-        assert!(fixture.store.find_open(&settled.binding.contents()).is_none());
+        assert!(fixture.store.find_open(&settled.binding).is_none());
     }
 
     #[test]
@@ -553,5 +612,30 @@ mod tests {
         open.record.mark_fresh(now);
         assert!(open.record.is_fresh(now));
         assert!(!open.record.is_fresh(now + 1));
+    }
+
+    #[test]
+    fn sends_nothing_of_a_moved_file_before_it_is_what_it_was() {
+        let contents = vec![7; 100_000];
+        let fixture = fixture(&contents);
+        let settled = fixture.settled();
+        let geometry = Geometry::for_len(100_000).unwrap();
+        let digests = |contents: &[u8]| -> Bytes {
+            let pieces = contents.chunks(geometry.piece_len() as usize);
+            pieces.flat_map(|piece| Sha1::digest(piece).to_vec()).collect::<Vec<_>>().into()
+        };
+        // That others were sent it as what it is proves nothing.
+        let hashed = fixture.store.open(&settled).unwrap();
+        hashed.prepare(&(0..100)).unwrap();
+        let mut before = contents.clone();
+        before[99_999] = 8;
+        let moved = fixture.store.open_moved(&settled, geometry, || Ok(digests(&before))).unwrap();
+        assert!(matches!(moved.prepare(&(99_000..99_100)), Err(StoreError::Changed)));
+        assert!(moved.ready().is_none_or(|ready| !ready.covers(&(99_000..99_100))));
+        assert!(moved.verify().is_err(), "and nobody goes on with it");
+        hashed.prepare(&(99_000..99_100)).unwrap();
+        drop(moved);
+        let moved = fixture.store.open_moved(&settled, geometry, || Ok(digests(&contents))).unwrap();
+        moved.prepare(&(99_000..99_100)).unwrap();
     }
 }

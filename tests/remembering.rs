@@ -12,6 +12,7 @@ use crate::support::files::{Contents, KIB};
 use crate::support::server::{Server, Setup, refusal};
 use crate::support::torrent::Torrent;
 use crate::support::wait_for;
+use crate::support::wire::{Peer, request};
 
 /// A directory to serve, and the home of the one who does.
 struct Origin {
@@ -175,6 +176,50 @@ fn a_file_written_to_meanwhile_with_its_mtime_set_back_is_hashed_anew() {
     for (name, contents) in [("a", &a), ("b", &b), ("c", &b)] {
         server.torrent(name).assert_describes(contents);
     }
+}
+
+/// A rename hides what the write did to ctime: only the bytes tell.
+#[test]
+fn no_byte_is_sent_of_a_moved_file_that_was_written_to_before() {
+    let origin = Origin::with(&["moved", "stays"]);
+    origin.learn(2);
+    let mut contents = Contents::new(0, 100 * KIB).bytes().to_vec();
+    contents[99 * KIB] ^= 1;
+    let contents = Contents::from(contents);
+    write_secretly(&origin.path("moved"), &contents);
+    fs::rename(origin.path("moved"), origin.path("renamed")).expect("a file can be renamed");
+    let (server, learned) = origin.start(2);
+    assert_eq!(learned, (2, 0), "it can't be told from one that was moved and nothing else");
+    let before = server.torrent("renamed");
+    before.assert_describes(&Contents::new(0, 100 * KIB));
+    let peer = Peer::join_unchoked(server.peers(), before.info_hash);
+    peer.send_and_expect_close(&request(1, 0, 1024));
+    let after = wait_for("the file to be hashed", || {
+        let answer = server.serve("renamed");
+        let torrent = (answer.status == 200).then(|| Torrent::read(&answer.body))?;
+        (torrent.info_hash != before.info_hash).then_some(torrent)
+    });
+    after.assert_describes(&contents);
+    let block = Peer::join_unchoked(server.peers(), after.info_hash).fetch(1, 0, 1024);
+    assert!(block == contents.bytes()[64 * KIB..65 * KIB]);
+    server.stop();
+    assert_eq!(origin.start(2).1, (2, 0), "and that is remembered");
+}
+
+#[test]
+fn a_moved_file_is_sent_as_it_was() {
+    let origin = Origin::with(&["old-name"]);
+    origin.learn(1);
+    fs::rename(origin.path("old-name"), origin.path("new-name")).expect("a file can be renamed");
+    let (server, learned) = origin.start(1);
+    assert_eq!(learned, (1, 0));
+    let contents = Contents::new(0, 100 * KIB);
+    let mut peer = Peer::join_unchoked(server.peers(), server.torrent("new-name").info_hash);
+    for (index, piece) in (0..).zip(contents.bytes().chunks(64 * KIB)) {
+        let len = u32::try_from(piece.len()).expect("a length fits");
+        assert!(peer.fetch(index, 0, len) == piece);
+    }
+    assert!(!server.has_logged("no longer served"));
 }
 
 #[test]
@@ -356,7 +401,9 @@ fn without_a_state_nothing_is_remembered_and_nothing_written() {
 fn a_state_directory_that_is_served_is_refused() {
     let directory = TempDir::new().expect("a temporary directory can be made");
     let served = directory.path().to_str().expect("text");
-    for state in [served.to_owned(), format!("{served}/state")] {
+    let name = directory.path().file_name().and_then(|name| name.to_str()).expect("text");
+    let beside = directory.path().with_file_name("not-there").join("..").join(name).join("state");
+    for state in [served.to_owned(), format!("{served}/state"), beside.display().to_string()] {
         let said = refusal(&["serve", served, "--http", "0", "--peers", "0", "--state", &state], 1);
         assert!(said.contains("which is served and never written to"), "{said}");
     }

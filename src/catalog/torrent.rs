@@ -19,6 +19,7 @@ pub(crate) struct Torrent {
     metadata_len: u32,
     geometry: Geometry,
     private: bool,
+    moved: bool,
     /// None where what is remembered has them.
     pieces: Option<Arc<Pieces>>,
     in_use: OnceLock<Box<InUse>>,
@@ -46,6 +47,7 @@ impl Torrent {
             metadata_len: u32::try_from(metadata.len()).unwrap_or(u32::MAX),
             geometry: info.geometry(),
             private: info.is_private(),
+            moved: false,
             pieces: Some(Pieces::new(info.pieces().clone())),
             in_use: OnceLock::new(),
         }
@@ -54,8 +56,8 @@ impl Torrent {
     /// Of a file that was hashed some other time.
     pub(crate) fn recalled(file: SettledFile, private: bool, known: Recalled) -> Result<Self, GeometryError> {
         let geometry = Geometry::for_len(file.binding.size())?;
-        let Recalled { info_hash, metadata_len, pieces } = known;
-        Ok(Self { file, info_hash, metadata_len, geometry, private, pieces, in_use: OnceLock::new() })
+        let Recalled { info_hash, metadata_len, pieces, moved } = known;
+        Ok(Self { file, info_hash, metadata_len, geometry, private, moved, pieces, in_use: OnceLock::new() })
     }
 
     pub(crate) fn file(&self) -> &SettledFile {
@@ -73,6 +75,11 @@ impl Torrent {
 
     pub(crate) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// Whether its file was moved since it was hashed: what it holds is to be seen before it is sent.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.moved
     }
 
     /// The digests of its pieces, where they are kept in memory.

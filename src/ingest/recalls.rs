@@ -21,9 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is known of some files, in their order.
 type Known = Vec<Option<Recalled>>;
+/// Finds that out. May wait for a disk.
+type LookUp = dyn Fn(&[SettledFile]) -> Known + Send + Sync;
 
 pub(super) struct Recalls {
-    look_up: Arc<dyn Fn(&[SettledFile]) -> Known + Send + Sync>,
+    look_up: Arc<LookUp>,
     patience: Duration,
     /// What is to be looked up next; what was called off meanwhile is still in it.
     waiting: VecDeque<SettledFile>,
@@ -40,7 +42,6 @@ struct Lookup {
 }
 
 impl Recalls {
-    /// `look_up` may wait for a disk.
     pub(super) fn new(look_up: impl Fn(&[SettledFile]) -> Known + Send + Sync + 'static) -> Self {
         Self {
             look_up: Arc::new(look_up),
@@ -116,7 +117,10 @@ mod tests {
     /// Remembers all.
     fn known(files: &[SettledFile]) -> Known {
         let info_hash = InfoHash::of_info(b"de");
-        files.iter().map(|_| Some(Recalled { info_hash, metadata_len: 2, pieces: None })).collect()
+        files
+            .iter()
+            .map(|_| Some(Recalled { info_hash, metadata_len: 2, pieces: None, moved: false }))
+            .collect()
     }
 
     fn count(answer: &[(SettledFile, Option<Recalled>)]) -> (usize, usize) {

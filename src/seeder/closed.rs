@@ -61,6 +61,7 @@ impl Closed {
     /// The torrent whose file the connection found fault with.
     pub(super) fn doubted(&self) -> Option<&Arc<Torrent>> {
         match self {
+            Self::Store(StoreError::Unproven, _) | Self::Metadata(MetadataError::Unavailable, _) => None,
             Self::Store(_, torrent) | Self::Metadata(MetadataError::Lost, torrent) => Some(torrent),
             _ => None,
         }

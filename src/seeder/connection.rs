@@ -377,7 +377,7 @@ impl<'a> Connection<'a> {
     fn start_disk_work(&mut self, range: Range<u64>) {
         let (None, Some(torrent)) = (&self.disk_work, &self.torrent) else { return };
         let (store, disks) = (Arc::clone(&self.shared.store), Arc::clone(&self.shared.disks));
-        let torrent = Arc::clone(torrent);
+        let (torrent, metadata) = (Arc::clone(torrent), self.shared.metadata.clone());
         let file = self.file.clone();
         self.disk_work = Some(Box::pin(async move {
             let device = torrent.file().binding.device();
@@ -386,6 +386,10 @@ impl<'a> Connection<'a> {
                 let _turn = turn;
                 let file = match file {
                     Some(file) => file,
+                    None if torrent.is_moved() => {
+                        let digests = || metadata.digests(&torrent).map_err(unproven);
+                        store.open_moved(torrent.file(), torrent.geometry(), digests)?
+                    }
                     None => store.open(torrent.file())?,
                 };
                 let sameness = file.prepare(&range)?;
@@ -415,6 +419,14 @@ impl<'a> Connection<'a> {
 
     fn closed_because_revoked(&self) -> Closed {
         self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Revoked(torrent.info_hash()))
+    }
+}
+
+/// Why a moved file can't be sent whose digests can't be had.
+fn unproven(error: MetadataError) -> StoreError {
+    match error {
+        MetadataError::Lost => StoreError::Changed,
+        MetadataError::Unavailable => StoreError::Unproven,
     }
 }
 

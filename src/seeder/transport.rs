@@ -115,7 +115,8 @@ fn send_clear(stream: &TcpStream, outgoing: &Outgoing, file: Option<&OpenFile>) 
     let sent = stream.try_io(Interest::WRITABLE, || {
         store::send(stream.as_fd(), outgoing.segments(file)).or_else(|error| match error {
             StoreError::Io(error) => Err(error),
-            StoreError::Changed => {
+            // What is unproven isn't sent.
+            StoreError::Changed | StoreError::Unproven => {
                 changed = true;
                 Ok(0)
             }

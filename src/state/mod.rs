@@ -8,6 +8,14 @@
 //!  recall  ◀───────┴──────────────────────╯
 //! ```
 //!
+//! While size, mtime and ctime are the recorded ones, so are the bytes: nobody but the kernel sets ctime. A rename moves
+//! it, and so does a write whose mtime was set back; which of them it was, or whether it was both, nothing tells: what
+//! the kernel counts of changes (`STATX_CHANGE_COOKIE`) it keeps to itself, and whether anybody wrote while nobody
+//! watched it doesn't say. So a file that seems to have been moved, and nothing else, is offered as what it was, without
+//! being read; but no byte of it is sent before its piece was read and found to be what it was ([`Recalled::moved`]), and
+//! the first that isn't has the file hashed anew. That way a moved terabyte is served at once, and no host gets what its
+//! torrent doesn't say. The record stays what it was until the file is hashed: a restart trusts it no more than this.
+//!
 //! | file | what it owns |
 //! |---|---|
 //! | `record` | one file as bytes |
@@ -70,6 +78,9 @@ pub(crate) struct Recalled {
     pub(crate) metadata_len: u32,
     /// Where they aren't on the disk yet.
     pub(crate) pieces: Option<Arc<Pieces>>,
+    /// The file lies elsewhere by now, and somebody may have written to it first: each piece is to be compared with its
+    /// digest before any of it is sent.
+    pub(crate) moved: bool,
 }
 
 /// What is remembered can't be had now, which says nothing of what it is: it may be there another time.
@@ -164,11 +175,11 @@ impl State {
     ) -> Option<Recalled> {
         let path = self.real_path(file);
         let geometry = Geometry::for_len(file.binding.size()).ok()?;
-        match judge(&before, file, &path, geometry.piece_len()) {
-            Verdict::Unknown => return None,
-            Verdict::Moved if !was_moved(&before, &path) => return None,
-            Verdict::Moved | Verdict::Known => {}
-        }
+        let moved = match judge(&before, file, &path, geometry.piece_len()) {
+            Verdict::Known => false,
+            Verdict::Moved if was_moved(&before, &path) => true,
+            Verdict::Moved | Verdict::Unknown => return None,
+        };
         let (mut info_hash, mut metadata_len) = (before.info_hash, before.metadata_len);
         // Both are part of what is hashed.
         if before.name != file.name() || before.private != private {
@@ -183,18 +194,14 @@ impl State {
             metadata_len = u32::try_from(encoded.len()).ok()?;
         }
         // The path must be the last one: it is what a move is told by.
-        if before.binding != file.binding
-            || before.path != path
-            || before.private != private
-            || before.day.is_outdated(today)
-        {
+        let is_news = before.path != path || before.private != private || before.day.is_outdated(today);
+        // Of one that was moved nothing new is known.
+        if is_news && !moved {
             let name = file.name().to_vec();
-            let binding = file.binding;
-            let record =
-                Record { binding, path, name, private, metadata_len, info_hash, day: today, ..before };
+            let record = Record { path, name, private, metadata_len, info_hash, day: today, ..before };
             self.mailbox.put(Entry::new(file.clone(), record, pieces.clone()));
         }
-        Some(Recalled { info_hash, metadata_len, pieces })
+        Some(Recalled { info_hash, metadata_len, pieces, moved })
     }
 
     /// The SHA-1 of every piece of a file that was remembered, one after the other; nothing if the database has lost
@@ -210,7 +217,9 @@ impl State {
         self.mailbox.forget(binding);
         let id = binding.id();
         let is_meant = |record: &[u8], digests: Option<&[u8]>| {
-            digests == found && Record::decode(id, record).is_none_or(|record| record.binding == *binding)
+            // A file that was moved has the record that it had before.
+            let is_of_it = |record: Record| record.binding.same_contents(binding);
+            digests == found && Record::decode(id, record).is_none_or(is_of_it)
         };
         if let Err(trouble) = self.database.remove_if(id, is_meant) {
             debug!(%trouble, "a file can't be forgotten");
@@ -220,6 +229,12 @@ impl State {
     /// Has the files dropped that have not been seen for long; these are seen now. Waits for nothing.
     pub(crate) fn clean(&self, seen: Vec<InodeId>, now: SystemTime) {
         self.mailbox.clean(Cleaning::new(seen, Day::of(now)));
+    }
+
+    /// As on a disk that fails for a while.
+    #[cfg(test)]
+    pub(crate) fn set_unreadable(&self, unreadable: bool) {
+        self.database.set_unreadable(unreadable);
     }
 
     fn real_path(&self, file: &SettledFile) -> PathBuf {

@@ -11,7 +11,8 @@ use crate::files::{InodeId, SettledFile, Timestamp};
 pub(super) enum Verdict {
     /// It holds what it held.
     Known,
-    /// It holds what it held, if it was moved and nothing else: see [`was_moved`].
+    /// It holds what it held, if it was moved and nothing else. Whether it was moved at all [`was_moved`] says; that
+    /// there was nothing else, its bytes.
     Moved,
     /// It may hold anything.
     Unknown,
@@ -22,7 +23,8 @@ pub(super) enum Verdict {
 /// While size, mtime and ctime are what they were, so are the bytes, whatever path leads there: another hard link, a
 /// directory above that was renamed, another watched directory. Where only ctime differs, it is the path that tells: a
 /// rename moves ctime, and leaves the inode at another path. At the same path it was a chmod or the like, or a write
-/// whose mtime was set back (`cp -p`, `rsync --inplace`), which look the same; it is hashed anew.
+/// whose mtime was set back (`cp -p`, `rsync --inplace`), which look the same; it is hashed anew. So is one that was
+/// moved away and back.
 pub(super) fn judge(record: &Record, file: &SettledFile, path: &Path, piece_len: u32) -> Verdict {
     if !record.binding.same_contents(&file.binding) || record.piece_len != piece_len {
         Verdict::Unknown

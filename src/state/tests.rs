@@ -70,6 +70,7 @@ fn knows_a_file_at_once_and_after_a_restart() {
     let known = recall(&state, &file, true).unwrap();
     assert_eq!(known.info_hash, info_hash);
     assert!(known.pieces.is_none(), "the disk has them");
+    assert!(!known.moved);
     assert_eq!(digests(&state, &file).as_ref(), Some(info(&file, "file", true).pieces()));
 }
 
@@ -88,6 +89,26 @@ fn makes_another_info_hash_of_the_same_digests_for_another_name_or_flag() {
     let encoded = info(&file, "other", false).encode();
     assert_eq!(public.info_hash, InfoHash::of_info(&encoded));
     assert_eq!(public.metadata_len as usize, encoded.len());
+}
+
+#[test]
+fn a_moved_file_is_known_but_not_trusted_however_often_it_is_recalled() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let (file, info_hash) = fixture.remember(&state, "file");
+    drop((state, writer));
+    fs::create_dir(fixture.path("sub")).unwrap();
+    fs::rename(fixture.path("file"), fixture.path("sub/file")).unwrap();
+    for _ in 0..2 {
+        let (state, _writer) = fixture.open();
+        let (root, _) = fixture.roots.iter().next().unwrap();
+        let binding = Binding::of(&fs::metadata(fixture.path("sub/file")).unwrap());
+        assert_ne!(binding, file.binding);
+        let at = FilePath::new(root, "sub/file");
+        let known = recall(&state, &SettledFile::new(at, Path::new("sub/file"), binding), true).unwrap();
+        assert_eq!(known.info_hash, info_hash);
+        assert!(known.moved, "it may have been written to before");
+    }
 }
 
 #[test]
@@ -139,9 +160,9 @@ fn a_database_that_cannot_be_read_has_lost_nothing() {
     let (state, writer) = fixture.open();
     let (file, info_hash) = fixture.remember(&state, "file");
     drop(writer);
-    state.database.set_unreadable(true);
+    state.set_unreadable(true);
     assert!(state.digests(file.binding.id()).is_err());
-    state.database.set_unreadable(false);
+    state.set_unreadable(false);
     assert!(digests(&state, &file).is_some());
     assert_eq!(recall(&state, &file, true).map(|known| known.info_hash), Some(info_hash));
 }
