@@ -4,85 +4,11 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::cleaning::Cleaning;
-use super::record::Record;
-use crate::files::{Binding, InodeId, SettledFile};
-
-/// The digests of a torrent's pieces while no disk has them: 20 bytes a piece that every file would otherwise take.
-#[derive(Debug)]
-pub(crate) struct Pieces(Mutex<Option<Bytes>>);
-
-impl Pieces {
-    pub(crate) fn new(digests: Bytes) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(digests))))
-    }
-
-    /// None once they are remembered.
-    pub(crate) fn digests(&self) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// They can be had from the database from now on.
-    pub(super) fn let_go(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// What is to be remembered of one file.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) file: SettledFile,
-    pub(super) record: Record,
-    /// The same digests, as often as there are torrents that have them in memory: one for each path of the inode. None
-    /// where the database has them already.
-    pieces: Vec<Arc<Pieces>>,
-    /// How often the file could not be put on the disk.
-    tries: u8,
-}
-
-impl Entry {
-    pub(super) fn new(file: SettledFile, record: Record, pieces: Option<Arc<Pieces>>) -> Self {
-        Self { file, record, pieces: pieces.into_iter().collect(), tries: 0 }
-    }
-
-    pub(super) fn pieces(&self) -> Option<&Arc<Pieces>> {
-        self.pieces.first()
-    }
-
-    pub(super) fn digests(&self) -> Option<Bytes> {
-        self.pieces.iter().find_map(|pieces| pieces.digests())
-    }
-
-    /// The database has them now.
-    pub(super) fn let_go(&self) {
-        self.pieces.iter().for_each(|pieces| pieces.let_go());
-    }
-
-    /// Whether the disk is not known to have the bytes that the record stands for.
-    pub(super) fn is_to_be_vouched_for(&self) -> bool {
-        self.record.birth.is_none() || self.digests().is_some()
-    }
-
-    /// Comes in the place of what waits for the same inode; `false` if that is the newer of both.
-    fn replace(&mut self, before: &Self) -> bool {
-        if before.record.binding != self.record.binding {
-            // One with digests was hashed just now, one without was read from the database some time ago.
-            return !self.pieces.is_empty() || before.pieces.is_empty();
-        }
-        if self.pieces.is_empty() {
-            self.pieces.clone_from(&before.pieces);
-        } else {
-            // Those that no torrent has any more go without saying.
-            let others = before.pieces.iter().filter(|pieces| Arc::strong_count(pieces) > 1);
-            let others = others.filter(|other| self.pieces.iter().all(|own| !Arc::ptr_eq(own, other)));
-            self.pieces.extend(others.cloned().collect::<Vec<_>>());
-        }
-        true
-    }
-}
+use super::entry::Entry;
+use crate::files::{Binding, InodeId};
 
 /// Records on their way.
 #[derive(Debug)]
@@ -210,11 +136,8 @@ impl Mailbox {
             return true;
         }
         inner.remove(&id);
-        let tries = entry.tries.saturating_add(1);
-        if inner.closing || tries >= max_tries {
-            return false;
-        }
-        inner.put_off.insert(id, Arc::new(Entry { tries, ..Entry::clone(entry) }));
+        let Some(next) = entry.once_more(max_tries).filter(|_| !inner.closing) else { return false };
+        inner.put_off.insert(id, Arc::new(next));
         inner.again.get_or_insert_with(|| Instant::now() + pause);
         true
     }
@@ -278,40 +201,9 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
-    use distributor_proto::InfoHash;
-
-    use crate::files::{FilePath, Roots};
+    use crate::state::entry::tests::{changed, entry, pieces};
     use crate::state::record::Day;
-
-    fn entry(inode: u64, pieces: Option<Arc<Pieces>>) -> Entry {
-        let roots = Roots::open(&[std::env::temp_dir()]).unwrap();
-        let (root, _) = roots.iter().next().unwrap();
-        let binding = Binding::for_test(inode, 1, 1, 1);
-        let record = Record {
-            binding,
-            birth: None,
-            path: "/file".into(),
-            name: b"file".to_vec(),
-            private: true,
-            piece_len: 1,
-            metadata_len: 1,
-            info_hash: InfoHash::of_info(b"de"),
-            day: Day::of(std::time::UNIX_EPOCH),
-        };
-        Entry::new(SettledFile::new(FilePath::new(root, "file"), Path::new("file"), binding), record, pieces)
-    }
-
-    /// Of another state of the inode.
-    fn changed(mut entry: Entry) -> Entry {
-        entry.record.binding = Binding::for_test(entry.record.binding.id().inode, 1, 1, 2);
-        entry
-    }
-
-    fn pieces() -> Arc<Pieces> {
-        Pieces::new(Bytes::from_static(b"digests"))
-    }
 
     fn take(mailbox: &Mailbox, at_once: usize) -> Vec<Arc<Entry>> {
         match mailbox.take(Duration::ZERO, at_once) {
@@ -344,33 +236,6 @@ mod tests {
         mailbox.remove(&late);
         mailbox.close();
         assert!(matches!(mailbox.take(Duration::ZERO, 1), Work::End));
-    }
-
-    #[test]
-    fn the_digests_of_all_paths_of_an_inode_are_let_go_together() {
-        let mailbox = Mailbox::new(2);
-        let [first, second, gone] = [(); 3].map(|()| pieces());
-        mailbox.put(entry(1, Some(gone)));
-        for path in [&first, &second, &first] {
-            mailbox.put(entry(1, Some(Arc::clone(path))));
-        }
-        let batch = take(&mailbox, 1);
-        assert_eq!(batch[0].pieces.len(), 2, "those that some torrent has");
-        batch[0].let_go();
-        assert!(first.digests().is_none() && second.digests().is_none());
-    }
-
-    #[test]
-    fn digests_are_never_joined_to_a_record_of_other_contents() {
-        let mailbox = Mailbox::new(2);
-        let [old, new] = [(); 2].map(|()| pieces());
-        mailbox.put(entry(1, Some(Arc::clone(&old))));
-        mailbox.put(changed(entry(1, Some(Arc::clone(&new)))));
-        // Read from the database before the file changed, and late.
-        mailbox.put(entry(1, None));
-        let batch = take(&mailbox, 1);
-        assert_eq!(batch[0].record, changed(entry(1, None)).record);
-        assert!(batch[0].pieces.iter().all(|pieces| Arc::ptr_eq(pieces, &new)));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `record` | one file as bytes |
 //! | `recall` | whether a file is one that is remembered |
+//! | `entry` | what is to be remembered of one file |
 //! | `mailbox` | what is on its way to the database |
 //! | `writer` | the thread: batches, and that a record never reaches the disk before the bytes that it vouches for |
 //! | `cleaning` | what is dropped, and when |
@@ -29,6 +30,7 @@
 
 mod cleaning;
 mod database;
+mod entry;
 mod file;
 mod mailbox;
 mod place;
@@ -46,14 +48,15 @@ use bytes::Bytes;
 use distributor_proto::{Geometry, Info, InfoHash};
 use tracing::{debug, warn};
 
-pub(crate) use self::mailbox::Pieces;
+pub(crate) use self::entry::Pieces;
 pub use self::place::StateError;
 pub(crate) use self::writer::Writer;
 
 use self::cleaning::Cleaning;
 use self::database::Database;
+use self::entry::Entry;
 use self::file::Trouble;
-use self::mailbox::{Entry, Mailbox};
+use self::mailbox::Mailbox;
 use self::recall::{Verdict, judge, was_moved};
 use self::record::{Day, Record};
 use crate::files::{Binding, InodeId, Roots, SettledFile};

@@ -11,7 +11,8 @@ use tracing::{debug, info, warn};
 
 use super::cleaning::{Cleaning, KEEP_DAYS};
 use super::database::{Change, Database};
-use super::mailbox::{Entry, Mailbox, Work};
+use super::entry::Entry;
+use super::mailbox::{Mailbox, Work};
 use crate::files::{Binding, Roots, SettledFile, Timestamp};
 
 /// How long records wait for others to be committed with; what is not committed when the program is killed is hashed
