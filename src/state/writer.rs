@@ -190,3 +190,89 @@ enum NotVouched {
     #[error(transparent)]
     Io(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use distributor_proto::InfoHash;
+
+    use crate::files::FilePath;
+    use crate::state::entry::Pieces;
+    use crate::state::record::{Day, Record};
+
+    /// A writer without its thread, and a file that waits for it.
+    fn desk(dir: &Path) -> (Desk, Arc<Pieces>) {
+        let path = dir.join("served/sub/file");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"contents").unwrap();
+        let roots = Arc::new(Roots::open(&[dir.join("served")]).unwrap());
+        let (root, _) = roots.iter().next().unwrap();
+        let binding = Binding::of(&fs::metadata(&path).unwrap());
+        let record = Record {
+            binding,
+            birth: None,
+            path,
+            name: b"file".to_vec(),
+            private: true,
+            piece_len: 65_536,
+            metadata_len: 1,
+            info_hash: InfoHash::of_info(b"de"),
+            day: Day::of(std::time::UNIX_EPOCH),
+        };
+        let pieces = Pieces::new(Bytes::from_static(b"digests"));
+        let file = SettledFile::new(FilePath::new(root, "sub/file"), Path::new("sub/file"), binding);
+        let mailbox = Arc::new(Mailbox::new(10));
+        assert!(mailbox.put(Entry::new(file, record, Some(Arc::clone(&pieces)))));
+        let database = Arc::new(Database::open(dir).unwrap());
+        (Desk { database, mailbox, roots, is_failing: false }, pieces)
+    }
+
+    fn batch(desk: &Desk) -> Option<Vec<Arc<Entry>>> {
+        match desk.mailbox.take(Duration::ZERO, 10) {
+            Work::Write(batch) => Some(batch),
+            _ => None,
+        }
+    }
+
+    fn is_remembered(desk: &Desk, entry: &Entry) -> bool {
+        desk.database.records(&[entry.record.binding.id()]).unwrap()[0].is_some()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_on_the_disk_now_is_remembered_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut desk, pieces) = desk(dir.path());
+        let (sub, aside) = (dir.path().join("served/sub"), dir.path().join("served/aside"));
+        // Links are not followed: it can't be opened, and is there all the same.
+        fs::rename(&sub, &aside).unwrap();
+        symlink(&aside, &sub).unwrap();
+        let first = batch(&desk).unwrap();
+        assert!(desk.write(&first), "others need not wait for it");
+        assert!(!is_remembered(&desk, &first[0]) && pieces.digests().is_some());
+        fs::remove_file(&sub).unwrap();
+        fs::rename(&aside, &sub).unwrap();
+        desk.mailbox.close();
+        let again = batch(&desk).expect("it is tried again");
+        assert!(desk.write(&again));
+        assert!(is_remembered(&desk, &again[0]) && pieces.digests().is_none());
+        assert!(batch(&desk).is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut desk, pieces) = desk(dir.path());
+        fs::remove_file(dir.path().join("served/sub/file")).unwrap();
+        let first = batch(&desk).unwrap();
+        assert!(desk.write(&first));
+        assert!(!is_remembered(&desk, &first[0]));
+        desk.mailbox.close();
+        assert!(batch(&desk).is_none());
+        assert!(pieces.digests().is_some(), "whoever has the old torrent still has its digests");
+    }
+}
