@@ -15,7 +15,7 @@ use crate::files::SettledFile;
 use crate::state::Recalled;
 
 /// How many files are looked up at a time.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 512;
 /// How long that may take. A disk that is merely slow has answered by then.
 const PATIENCE: Duration = Duration::from_secs(30);
 
