@@ -193,7 +193,8 @@ impl Ingest {
     fn on_event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Pending(at) => {
-                self.opening.unsettled(&at);
+                let scanning = self.is_scanning();
+                self.opening.unsettled(&at, scanning);
                 self.call_off(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
                 self.withdraw(withdrawn, Because::Changed);
@@ -202,7 +203,8 @@ impl Ingest {
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
                 // In this order: what is called off was not the last.
-                let arrival = self.opening.settled(&file.at);
+                let scanning = self.is_scanning();
+                let arrival = self.opening.settled(&file.at, scanning);
                 self.call_off(&file.at);
                 match &mut self.recalls {
                     Some(recalls) if !self.distrusted.contains(&file.at) => {
@@ -251,6 +253,11 @@ impl Ingest {
         }
     }
 
+    /// Whether the directories are being read for the first time.
+    fn is_scanning(&self) -> bool {
+        !self.catalog.scanned().is_cancelled()
+    }
+
     /// The start is over: what it took and what is gone is given up.
     fn opened(&mut self) {
         self.work.shrink_to_fit();
@@ -260,7 +267,7 @@ impl Ingest {
     /// Has what is remembered cleaned, except of what is offered. Before all directories are read that is not all that
     /// is there.
     fn clean(&self) {
-        let Some(state) = self.state.clone().filter(|_| !self.opening.is_on()) else { return };
+        let Some(state) = self.state.clone().filter(|_| !self.is_scanning()) else { return };
         let catalog = Arc::clone(&self.catalog);
         // There may be millions to be gone through.
         spawn_blocking(move || state.clean(catalog.offered_inodes(), SystemTime::now()));
@@ -382,7 +389,8 @@ impl Ingest {
             let sameness = spawn_blocking(move || verified.verify()).await;
             let whole = match (sameness, because) {
                 (Ok(Ok(Sameness::Same | Sameness::Unlinked)), _) => true,
-                // It was renamed, or lost one of its names.
+                // It was renamed, or lost one of its names. A write just before whose mtime was set back goes unseen by
+                // this: the one case in which those who have begun may be sent other bytes.
                 (Ok(Ok(Sameness::Touched)), Because::Gone) => true,
                 _ => false,
             };

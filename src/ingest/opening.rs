@@ -39,21 +39,16 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Whether a file that is seen now was there at the start.
-    pub(super) fn is_on(&self) -> bool {
-        !self.scanned
-    }
-
-    /// A file doesn't hold still.
-    pub(super) fn unsettled(&mut self, at: &FilePath) {
-        if self.is_on() {
+    /// A file doesn't hold still. `scanning`: where it lies is being read for the first time.
+    pub(super) fn unsettled(&mut self, at: &FilePath, scanning: bool) {
+        if scanning {
             self.unsettled.insert(at.clone());
         }
     }
 
     /// A file holds still. Unless it is new, it is to [end](Self::end).
-    pub(super) fn settled(&mut self, at: &FilePath) -> Arrival {
-        let arrival = match (self.is_on(), self.unsettled.remove(at)) {
+    pub(super) fn settled(&mut self, at: &FilePath, scanning: bool) -> Arrival {
+        let arrival = match (scanning, self.unsettled.remove(at)) {
             (true, _) => Arrival::Found,
             (false, true) => Arrival::Late,
             (false, false) => Arrival::New,
@@ -118,12 +113,12 @@ mod tests {
     #[test]
     fn is_over_once_with_the_last_file_and_the_scan() {
         let mut opening = Opening::default();
-        assert_eq!(opening.settled(&at("a")), Arrival::Found);
+        assert_eq!(opening.settled(&at("a"), true), Arrival::Found);
         assert!(!opening.end(Outcome::Remembered), "there may be more to come");
-        assert_eq!(opening.settled(&at("b")), Arrival::Found);
-        assert_eq!(opening.settled(&at("c")), Arrival::Found);
+        assert_eq!(opening.settled(&at("b"), true), Arrival::Found);
+        assert_eq!(opening.settled(&at("c"), true), Arrival::Found);
         assert!(!opening.scanned());
-        assert_eq!(opening.settled(&at("d")), Arrival::New);
+        assert_eq!(opening.settled(&at("d"), false), Arrival::New);
         assert!(!opening.end(Outcome::LeftOut));
         assert!(opening.end(Outcome::Hashed));
         assert_eq!(opening, Opening { scanned: true, remembered: 1, hashed: 1, ..Opening::default() });
@@ -137,19 +132,19 @@ mod tests {
     #[test]
     fn is_not_over_while_a_file_of_the_start_does_not_hold_still() {
         let mut opening = Opening::default();
-        opening.unsettled(&at("written"));
-        opening.unsettled(&at("deleted"));
+        opening.unsettled(&at("written"), true);
+        opening.unsettled(&at("deleted"), true);
         assert!(!opening.scanned());
-        opening.unsettled(&at("new"));
+        opening.unsettled(&at("new"), false);
         assert!(!opening.gone(&at("new")) && !opening.gone(&at("deleted")));
-        assert_eq!(opening.settled(&at("written")), Arrival::Late);
+        assert_eq!(opening.settled(&at("written"), false), Arrival::Late);
         assert!(opening.end(Outcome::Hashed));
     }
 
     #[test]
     fn is_over_when_the_last_that_did_not_hold_still_goes() {
         let mut opening = Opening::default();
-        opening.unsettled(&at("deleted"));
+        opening.unsettled(&at("deleted"), true);
         assert!(!opening.scanned());
         assert!(opening.gone(&at("deleted")));
     }
