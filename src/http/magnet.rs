@@ -9,8 +9,9 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use distributor_proto::magnet_link;
 
+use super::find::Wanted;
 use super::refusal::Refusal;
-use super::torrents::{Wanted, requested_path};
+use super::torrents::requested_path;
 use super::{Ends, Http};
 
 /// The magnet link of the file that the query names.

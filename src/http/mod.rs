@@ -1,6 +1,7 @@
 //! The HTTP side: torrents to scripts, answers to announces. A file a topic; this one joins them to one router.
 
 mod connections;
+mod find;
 mod magnet;
 mod metrics;
 mod refusal;
