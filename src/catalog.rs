@@ -62,8 +62,8 @@ pub(crate) enum Lookup {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     roots: Arc<Roots>,
-    /// Cancelled once everything that was there at start is known.
-    scanned: CancellationToken,
+    /// Of each root: cancelled once everything that was there at start is known.
+    scanned: Vec<CancellationToken>,
     inner: RwLock<Inner>,
 }
 
@@ -119,7 +119,8 @@ impl Inner {
 
 impl Catalog {
     pub(crate) fn new(roots: Arc<Roots>) -> Self {
-        Self { roots, scanned: CancellationToken::new(), inner: RwLock::default() }
+        let scanned = roots.iter().map(|_| CancellationToken::new()).collect();
+        Self { roots, scanned, inner: RwLock::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -130,13 +131,17 @@ impl Catalog {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything that was there at start is known from now on.
-    pub(crate) fn set_scanned(&self) {
-        self.scanned.cancel();
+    /// Everything that was there at start in this watched directory is known from now on.
+    pub(crate) fn set_scanned(&self, root: RootId) {
+        self.scanned(root).cancel();
     }
 
-    pub(crate) fn scanned(&self) -> &CancellationToken {
-        &self.scanned
+    pub(crate) fn scanned(&self, root: RootId) -> &CancellationToken {
+        &self.scanned[root.index()]
+    }
+
+    pub(crate) fn are_all_scanned(&self) -> bool {
+        self.scanned.iter().all(CancellationToken::is_cancelled)
     }
 
     /// The file is there but can't be offered now. Returns the torrent that is withdrawn by this.
@@ -224,15 +229,15 @@ impl Catalog {
         inner.offered.get(info_hash).or_else(|| inner.leaving.get(info_hash)).is_some()
     }
 
-    /// The places that a requested path can mean, the likeliest first.
-    pub(crate) fn places(&self, requested: &RequestedPath) -> Vec<FilePath> {
+    /// The places that a requested path can mean.
+    fn places(&self, requested: &RequestedPath) -> impl Iterator<Item = FilePath> {
         let (first, others) = self.ranked_places(requested);
-        first.into_iter().chain(others).collect()
+        first.into_iter().chain(others)
     }
 
     /// The place that goes before all others, and those others. With several directories `DIRNAME/path` names one
     /// place exactly; with one, its name in front of a path is understood but not needed.
-    fn ranked_places(&self, requested: &RequestedPath) -> (Option<FilePath>, Vec<FilePath>) {
+    pub(crate) fn ranked_places(&self, requested: &RequestedPath) -> (Option<FilePath>, Vec<FilePath>) {
         let mut components = requested.as_path().components();
         let dirname = components.next().map(|first| first.as_os_str());
         let below = components.as_path();
@@ -294,7 +299,7 @@ impl Catalog {
     /// The directories that a request means: a watched one by its name, or one below any of them.
     fn scopes(&self, requested: &RequestedPath) -> Vec<FilePath> {
         let whole = self.root_named(requested.as_path().as_os_str()).map(|root| FilePath::new(root, ""));
-        self.places(requested).into_iter().chain(whole).collect()
+        self.places(requested).chain(whole).collect()
     }
 
     /// The name by which a request gets exactly this file: `DIRNAME/path`, or the path alone if only one directory is

@@ -36,6 +36,7 @@ pub(crate) struct Root {
     /// Absolute, links resolved.
     path: PathBuf,
     dir: OwnedFd,
+    device: u64,
 }
 
 impl Root {
@@ -45,6 +46,11 @@ impl Root {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file system it lay on when it was opened (`st_dev`); what lies below it may be on others.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
     }
 
     /// Whether its path still leads to the directory that was opened: not once it was moved away, deleted, or
@@ -178,7 +184,8 @@ fn open_root(given: &Path) -> io::Result<Root> {
         Some(Component::Normal(name)) => name,
         _ => path.file_name().unwrap_or_default(),
     };
-    Ok(Root { name: name.to_owned(), path, dir })
+    let device = rustix::fs::fstat(&dir)?.st_dev;
+    Ok(Root { name: name.to_owned(), path, dir, device })
 }
 
 /// Where a file lies: a watched directory and a path below it, as it is asked for (links not resolved).

@@ -20,12 +20,12 @@ use self::opening::{Arrival, Opening, Outcome};
 use self::recalls::Recalls;
 use crate::catalog::{Catalog, Torrent};
 use crate::config::TorrentsConfig;
-use crate::files::{FilePath, Sameness, SettledFile};
+use crate::files::{FilePath, RootId, Sameness, SettledFile};
 use crate::hasher::{HashError, Hashed, Hasher, Ticket};
 use crate::state::{Recalled, State};
 use crate::store::Store;
 use crate::tracker::{Departure, Tracker};
-use crate::watcher::{WatchEvent, WatcherHandle};
+use crate::watcher::{DiskHangs, WatchEvent, WatcherHandle};
 
 /// Requests to be told when the catalog is up to date that wait; who asks beyond that waits to be let in.
 const MAX_ASKED: usize = 256;
@@ -53,14 +53,25 @@ pub(crate) enum Doubt {
 
 impl IngestHandle {
     /// Looks at a path on the disk now, whatever events are still on their way. Ends when the catalog says what is
-    /// there.
-    pub(crate) async fn look(&self, at: FilePath) {
-        self.watcher.check(at).await;
+    /// there, or when it can't be looked at.
+    pub(crate) async fn look(&self, at: FilePath) -> Result<(), DiskHangs> {
+        self.watcher.check(at).await?;
         let (done, finished) = oneshot::channel();
         if self.asked.send(done).await.is_ok() {
             // An error says that nothing is taken in any more: we are shutting down.
             let _ = finished.await;
         }
+        Ok(())
+    }
+
+    /// See [`WatcherHandle::hangs`].
+    pub(crate) async fn hangs(&self, root: RootId) {
+        self.watcher.hangs(root).await;
+    }
+
+    /// Watched directories to [look](Self::look) into, so that all that has happened in any of them is brought in.
+    pub(crate) fn roots_to_look_into(&self) -> impl Iterator<Item = RootId> {
+        self.watcher.one_of_each_thread()
     }
 
     /// A torrent is to be withdrawn and its file hashed anew, if the doubt is justified.
@@ -118,7 +129,7 @@ pub(crate) struct Ingest {
     /// them again.
     distrusted: HashSet<FilePath>,
     /// Looks at files that are doubted.
-    looking: JoinSet<()>,
+    looking: JoinSet<Result<(), DiskHangs>>,
     /// Withdrawn torrents whose inode is served on for a while.
     leaving: JoinSet<()>,
 }
@@ -193,7 +204,7 @@ impl Ingest {
     fn on_event(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Pending(at) => {
-                let scanning = self.is_scanning();
+                let scanning = self.is_scanning(&at);
                 self.opening.unsettled(&at, scanning);
                 self.call_off(&at);
                 let withdrawn = self.catalog.set_unsettled(&at);
@@ -203,7 +214,7 @@ impl Ingest {
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
                 // In this order: what is called off was not the last.
-                let scanning = self.is_scanning();
+                let scanning = self.is_scanning(&file.at);
                 let arrival = self.opening.settled(&file.at, scanning);
                 self.call_off(&file.at);
                 match &mut self.recalls {
@@ -225,9 +236,9 @@ impl Ingest {
                     self.opened();
                 }
             }
-            WatchEvent::Scanned => {
-                self.catalog.set_scanned();
-                if self.opening.scanned() {
+            WatchEvent::Scanned(roots) => {
+                roots.into_iter().for_each(|root| self.catalog.set_scanned(root));
+                if self.catalog.are_all_scanned() && self.opening.scanned() {
                     self.opened();
                 }
             }
@@ -253,9 +264,9 @@ impl Ingest {
         }
     }
 
-    /// Whether the directories are being read for the first time.
-    fn is_scanning(&self) -> bool {
-        !self.catalog.scanned().is_cancelled()
+    /// Whether the watched directory that a file is in is being read for the first time.
+    fn is_scanning(&self, at: &FilePath) -> bool {
+        !self.catalog.scanned(at.root).is_cancelled()
     }
 
     /// The start is over: what it took and what is gone is given up.
@@ -267,7 +278,7 @@ impl Ingest {
     /// Has what is remembered cleaned, except of what is offered. Before all directories are read that is not all that
     /// is there.
     fn clean(&self) {
-        let Some(state) = self.state.clone().filter(|_| !self.is_scanning()) else { return };
+        let Some(state) = self.state.clone().filter(|_| self.catalog.are_all_scanned()) else { return };
         let catalog = Arc::clone(&self.catalog);
         // There may be millions to be gone through.
         spawn_blocking(move || state.clean(catalog.offered_inodes(), SystemTime::now()));
@@ -361,6 +372,7 @@ impl Ingest {
                 Doubt::Touched if self.looking.len() >= MAX_DOUBTS => {}
                 Doubt::Touched => {
                     let (watcher, at) = (self.watcher.clone(), file.at.clone());
+                    // Where it can't be looked at, those who still doubt it say so again.
                     self.looking.spawn(async move { watcher.check(at).await });
                 }
             }

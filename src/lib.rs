@@ -45,6 +45,7 @@
 //!   in place is withdrawn at once; one that is replaced by rename or deleted is served on to those who have begun.
 //! - No file that is truncated under its map kills the process, and no slow disk holds up other connections: see
 //!   `store`.
+//! - A disk that hangs keeps nothing from being noticed in watched directories on others: see `watcher`.
 //! - What was hashed is not hashed again, also after `kill -9` or a power cut; and no byte is sent on the strength of
 //!   what is remembered that its torrent doesn't have: see `state`.
 //! - A file takes about a KiB of memory while nobody asks for it, however many pieces it has.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -12,6 +13,7 @@ use super::Http;
 use super::refusal::Refusal;
 use crate::catalog::{Lookup, RequestedPath, Torrent};
 use crate::files::FilePath;
+use crate::ingest::IngestHandle;
 
 /// How long a disk may take to say what a file is. Requests that wait for one that hangs would pile up until nobody else
 /// is let in.
@@ -22,6 +24,14 @@ const DISK_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Wanted<'a> {
     File(&'a RequestedPath),
     Latest(Option<&'a RequestedPath>),
+}
+
+/// How far it could be found out what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Whole,
+    /// A disk that may have it hangs.
+    Part,
 }
 
 impl Wanted<'_> {
@@ -50,15 +60,17 @@ impl<'a> Wait<'a> {
     /// Waits until it is over with what is in the way. Clients that go away meanwhile are not noticed, since one that
     /// has closed its half looks the same: those who wait may not take all connections there are.
     async fn until(&mut self, over: &CancellationToken) -> Result<(), Refusal> {
-        if over.is_cancelled() {
-            return Ok(());
-        }
+        if over.is_cancelled() { Ok(()) } else { self.done(over.cancelled()).await }
+    }
+
+    /// As [`Self::until`], for whatever takes as long.
+    async fn done<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Refusal> {
         if self.permit.is_none() {
             self.permit = Some(self.http.waits.try_acquire().map_err(|_| Refusal::NotReady)?);
             debug!("a request waits for a file");
         }
         tokio::select! {
-            () = over.cancelled() => Ok(()),
+            done = what => Ok(done),
             () = tokio::time::sleep_until(self.end) => Err(Refusal::NotReady),
             () = self.http.shutdown.cancelled() => Err(Refusal::NotReady),
         }
@@ -70,15 +82,11 @@ impl Http {
     /// way still, so a name that isn't known, and a file that isn't as it was, are looked at on the disk.
     pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Arc<Torrent>, Refusal> {
         let mut wait = Wait::new(self);
-        let mut looked = false;
+        let mut reach = None;
         let mut doubted: Option<Arc<Torrent>> = None;
         if let Wanted::Latest(_) = wanted {
             // What is not known yet may be newer than all that is.
-            wait.until(self.catalog.scanned()).await?;
-            // One look, at whatever it is, brings in what has happened in all directories.
-            if let Some((root, _)) = self.roots.iter().next() {
-                self.look(FilePath::new(root, "")).await?;
-            }
+            reach = Some(self.look_for(wanted, &mut wait).await?);
         }
         loop {
             match self.look_up(wanted) {
@@ -89,22 +97,15 @@ impl Http {
                     if doubted.as_ref().is_some_and(|doubted| Arc::ptr_eq(doubted, &torrent)) {
                         return Err(Refusal::NotReady);
                     }
-                    self.look(torrent.file().at.clone()).await?;
+                    patiently(self.ingest.look(torrent.file().at.clone())).await??;
                     doubted = Some(torrent);
                 }
                 Lookup::Pending(over) => wait.until(&over).await?,
-                Lookup::Unknown if !self.catalog.scanned().is_cancelled() => {
-                    wait.until(self.catalog.scanned()).await?;
-                }
-                Lookup::Unknown if !looked => {
-                    looked = true;
-                    if let Wanted::File(path) = wanted {
-                        for place in self.catalog.places(path) {
-                            self.look(place).await?;
-                        }
-                    }
-                }
-                Lookup::Unknown => return Err(wanted.refusal()),
+                Lookup::Unknown => match reach {
+                    None => reach = Some(self.look_for(wanted, &mut wait).await?),
+                    Some(Reach::Whole) => return Err(wanted.refusal()),
+                    Some(Reach::Part) => return Err(Refusal::DiskHangs),
+                },
             }
         }
     }
@@ -116,9 +117,45 @@ impl Http {
         }
     }
 
-    /// Brings in what has happened on the disks, unless one of them hangs.
-    async fn look(&self, at: FilePath) -> Result<(), Refusal> {
-        patiently(self.ingest.look(at)).await
+    /// Brings in what has happened on the disks, as far as it matters here: of a file, at the places where it may be;
+    /// of the newest one, everywhere. All disks are looked at together, lest one that hangs hold up what another has.
+    async fn look_for(&self, wanted: Wanted<'_>, wait: &mut Wait<'_>) -> Result<Reach, Refusal> {
+        let (first, others) = match wanted {
+            Wanted::File(path) => self.catalog.ranked_places(path),
+            Wanted::Latest(_) => {
+                let roots = self.ingest.roots_to_look_into();
+                (None, roots.map(|root| FilePath::new(root, "")).collect())
+            }
+        };
+        // Where a directory was named, it is by mere chance that another one has the path as well.
+        let counts = |place: &FilePath| first.as_ref().is_none_or(|first| first == place);
+        let mut reach = Reach::Whole;
+        let mut unread = false;
+        let mut looks = JoinSet::new();
+        for place in first.iter().chain(&others) {
+            let scanned = self.catalog.scanned(place.root).clone();
+            unread |= !scanned.is_cancelled();
+            let (ingest, place, counts) = (self.ingest.clone(), place.clone(), counts(place));
+            looks.spawn(async move {
+                let looked = look_once_scanned(&ingest, place, &scanned).await;
+                looked.is_ok() || !counts
+            });
+        }
+        // Reading a whole directory for the first time may take as long as any file.
+        while let Some(reached) =
+            if unread { wait.done(looks.join_next()).await? } else { looks.join_next().await }
+        {
+            // An error says that we are shutting down.
+            if !reached.unwrap_or(false) {
+                reach = Reach::Part;
+            }
+            if let Wanted::File(_) = wanted
+                && !matches!(self.look_up(wanted), Lookup::Unknown)
+            {
+                break;
+            }
+        }
+        Ok(reach)
     }
 
     async fn is_current(&self, torrent: &Arc<Torrent>) -> Result<bool, Refusal> {
@@ -135,6 +172,20 @@ impl Http {
         };
         patiently(look).await
     }
+}
+
+/// Looks at a place, unless its disk hangs. What lies in a directory is known only once all of it was read.
+async fn look_once_scanned(
+    ingest: &IngestHandle,
+    place: FilePath,
+    scanned: &CancellationToken,
+) -> Result<(), Refusal> {
+    tokio::select! {
+        biased;
+        () = scanned.cancelled() => {}
+        () = ingest.hangs(place.root) => return Err(Refusal::DiskHangs),
+    }
+    patiently(ingest.look(place)).await?.map_err(Refusal::from)
 }
 
 /// Waits for what a disk has to answer, but not for one that hangs.

@@ -9,6 +9,7 @@ use distributor_proto::QueryError;
 
 use crate::catalog::PathError;
 use crate::metadata::MetadataError;
+use crate::watcher::DiskHangs;
 
 /// When to ask again for a file that isn't ready. Long enough not to be a burden, short beside the hashing of anything
 /// that wasn't done within the time that a request waits.
@@ -35,6 +36,12 @@ pub(super) enum Refusal {
     DiskHangs,
     #[error("{0}; ask again later")]
     Metadata(#[from] MetadataError),
+}
+
+impl From<DiskHangs> for Refusal {
+    fn from(_: DiskHangs) -> Self {
+        Self::DiskHangs
+    }
 }
 
 impl Refusal {

@@ -18,10 +18,6 @@ use super::survey::Survey;
 use super::tree::{Directory, Entry, Kind, KnownFile, Link};
 use crate::files::{Binding, FilePath, InodeId, SettledFile};
 
-/// Paths that are kept in mind, of files, directories and links, in all watched directories together: at a few
-/// hundred bytes each it is memory that sets the limit.
-const MAX_ENTRIES: usize = 4_000_000;
-
 /// What a look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -122,7 +118,7 @@ impl Survey {
         } else {
             self.forget(at)?;
             // A link that leads to nothing is kept, to see when it leads to something.
-            if (matches!(what, What::Nothing) && link.is_none()) || !self.has_room() {
+            if (matches!(what, What::Nothing) && link.is_none()) || !self.capacity.take() {
                 return Ok(Found::Nothing);
             }
             let entry = Entry { kind: what.kind(), link, scan };
@@ -154,7 +150,8 @@ impl Survey {
         if self.left_out.leaves_out(&at.path) || self.left_out.leaves_out(&real) {
             return nothing;
         }
-        let metadata = match std::fs::symlink_metadata(root.join(&real)) {
+        let absolute = root.join(&real);
+        let metadata = match self.disk.ask(&absolute, || std::fs::symlink_metadata(&absolute)) {
             Ok(metadata) => metadata,
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
@@ -166,7 +163,7 @@ impl Survey {
         if !metadata.is_symlink() {
             return There { what: What::of(real, &metadata), link: None };
         }
-        let Resolved { through, end } = resolve(root, &real, &self.left_out);
+        let Resolved { through, end } = self.disk.ask(&absolute, || resolve(root, &real, &self.left_out));
         let what = match end {
             Some((target, metadata)) if !metadata.is_dir() || tree.admits_link(parent, &target) => {
                 What::of(target, &metadata)
@@ -195,11 +192,12 @@ impl Survey {
         let directory = at.path.parent().and_then(|parent| self.tree(at.root).directory(parent));
         let silent = directory.is_some_and(|directory| directory.silent);
         let rules = if silent { self.rules.of_silent() } else { self.rules };
-        let Some(file) = self.trees[at.root.index()].2.file_mut(&at.path) else { return Ok(()) };
+        let Some(file) = self.trees[at.root].tree.file_mut(&at.path) else { return Ok(()) };
         let age = binding.age(SystemTime::now());
         let mut report = file.settling.hear(heard, binding, age, Instant::now(), rules);
         if report == Some(Report::Settled) {
-            let was_said = std::mem::replace(&mut file.unreadable, is_forbidden(&absolute));
+            let forbidden = self.disk.ask(&absolute, || is_forbidden(&absolute));
+            let was_said = std::mem::replace(&mut file.unreadable, forbidden);
             if file.unreadable {
                 if !was_said {
                     tracing::warn!("{absolute:?} can't be read and is left out");
@@ -243,6 +241,7 @@ impl Survey {
     }
 
     fn part_with(&mut self, at: FilePath, entry: Entry) -> Result<(), Stopped> {
+        self.capacity.give_back();
         match entry.kind {
             Kind::Nothing => Ok(()),
             Kind::Directory(directory) => {
@@ -266,20 +265,12 @@ impl Survey {
     /// Ends the watch on a directory, unless it is known by another path, or by that of another watched directory
     /// which it is in.
     fn release(&mut self, absolute: &Path) {
-        let known = self.trees.iter().any(|(id, _, tree)| {
-            let real = absolute.strip_prefix(self.roots.get(*id).path());
+        let known = self.trees.iter().any(|(id, tree)| {
+            let real = absolute.strip_prefix(self.roots.get(id).path());
             real.is_ok_and(|real| tree.has_real(real))
         });
         if !known {
             self.watches.remove(absolute);
         }
-    }
-
-    fn has_room(&mut self) -> bool {
-        let room = self.trees.iter().map(|(.., tree)| tree.len()).sum::<usize>() < MAX_ENTRIES;
-        if !room && !std::mem::replace(&mut self.said_full, true) {
-            tracing::error!("there are more than {MAX_ENTRIES} files and directories; the rest is left out");
-        }
-        room
     }
 }

@@ -1,7 +1,22 @@
-//! File events to settled paths: a thread of its own watches the directories, reads them, and says which files are
-//! there, which hold still, and which are gone. Hashes nothing and opens no file; that a file's contents match what
-//! was said of it is for whoever reads them to check.
+//! File events to settled paths: threads of its own watch the directories, read them, and say which files are there,
+//! which hold still, and which are gone. Hashes nothing and opens no file; that a file's contents match what was said of
+//! it is for whoever reads them to check.
+//!
+//! A disk may hang in whatever it is asked. So the directories of one device have a thread (with a survey, an inotify
+//! instance and a queue of requests) that those of others don't wait for. What still waits is a directory with a mount
+//! below it that hangs: links lead from the one to the other, and one thread knows both.
+//!
+//! ```text
+//!  watcher handle ──▶ rounds ──▶ survey ──▶ sweep ──▶ look ──▶ settle ──▶ outlet
+//!        ▲              ▲           ╰──────────┴────────┴──▶ disk ◀── watchdog
+//!        │            inbox ◀── inotify                                  │
+//!        ╰───────────────────────────────────────────────────────────────╯
+//! ```
 
+mod capacity;
+mod disk;
+mod groups;
+mod handle;
 mod inbox;
 mod look;
 mod mounts;
@@ -15,26 +30,34 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod trees;
+mod watchdog;
 mod watches;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use self::inbox::{Bell, inbox};
+use self::capacity::Capacity;
+use self::groups::{MAX_GROUPS, by_device};
+use self::handle::Desk;
+pub(crate) use self::handle::{DiskHangs, WatcherHandle};
+use self::inbox::{Bell, News, inbox};
 use self::names::LeftOut;
 use self::outlet::{Outlet, Stopped};
 use self::rounds::Rounds;
 use self::settle::Rules;
 use self::survey::{Plan, Survey};
+use self::watchdog::{Ward, Watchdog};
 use self::watches::Watches;
 use crate::config::{WatchConfig, WatchMode};
-use crate::files::{FilePath, Roots, SettledFile};
+use crate::files::{FilePath, RootId, Roots, SettledFile};
 
-/// Checks that wait for the thread; who asks beyond that waits to be let in.
+/// Checks that wait for one thread; who asks beyond that waits to be let in.
 const CHECK_QUEUE: usize = 256;
 
 /// What the watcher says of a path. Of each path it says only what differs from what it said last.
@@ -46,8 +69,8 @@ pub(crate) enum WatchEvent {
     Settled(SettledFile),
     /// It is not there any more, or no longer to be offered: emptied, unreadable, its link leads outside.
     Gone(FilePath),
-    /// Once: all that was there at the start has been said.
-    Scanned,
+    /// Once of each watched directory: all that was there at the start has been said.
+    Scanned(Vec<RootId>),
 }
 
 /// Why watching can't begin.
@@ -81,86 +104,106 @@ impl From<notify::Error> for WatchError {
     }
 }
 
-/// Asks the watcher for things. Cheap to clone; when all are dropped the watcher ends.
-#[derive(Clone, Debug)]
-pub(crate) struct WatcherHandle {
-    checks: mpsc::Sender<Check>,
-    bell: Arc<Bell>,
-}
-
-#[derive(Debug)]
-struct Check {
-    at: FilePath,
-    done: oneshot::Sender<()>,
-}
-
-impl WatcherHandle {
-    /// Looks at a path on the disk now. Ends when the events that follow from what is there have been sent; at once
-    /// if the watcher has stopped. The path may be anything that a network sent: what is not eligible yields nothing.
-    pub(crate) async fn check(&self, at: FilePath) {
-        let (done, finished) = oneshot::channel();
-        if self.checks.send(Check { at, done }).await.is_ok() {
-            // An error says that the watcher has stopped.
-            let _ = finished.await;
-        }
-    }
-
-    /// A settled file changed while it was hashed: it is `Pending` again, and settled anew after a back-off. Never
-    /// blocks; may be called from anywhere.
-    pub(crate) fn unsettled(&self, at: FilePath) {
-        self.bell.unsettle(at);
-    }
-}
-
-/// The watcher's thread; dropping this stops it and waits for its end.
+/// The threads that watch; dropping this stops them and waits for their end.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+    _watchdog: Option<Watchdog>,
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.stop.cancel();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the watcher's thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that watches panicked");
+            }
         }
     }
 }
 
-/// Begins to watch. When the thread ends, for whatever reason, `events` closes.
+/// Begins to watch. When one of the threads ends, for whatever reason, so do the others, and `events` closes.
 pub(crate) fn start(
     roots: Arc<Roots>,
     config: &WatchConfig,
     events: mpsc::Sender<WatchEvent>,
 ) -> Result<(WatcherHandle, Watcher), WatchError> {
-    let bell = Arc::new(Bell::default());
-    let (watches, news) = match config.mode {
-        WatchMode::Auto | WatchMode::Inotify => {
-            let (handler, news) = inbox(Arc::clone(&bell));
-            (Watches::new(handler)?, Some(news))
-        }
-        WatchMode::Poll => (Watches::none(), None),
-    };
     let plan = Plan {
         ask_mounts: config.mode != WatchMode::Inotify,
-        left_out: LeftOut::new(&config.ignore)?,
+        left_out: Arc::new(LeftOut::new(&config.ignore)?),
         rules: Rules::new(config.settle),
+        capacity: Arc::new(Capacity::new()),
     };
     let stop = CancellationToken::new();
-    let out = Outlet::new(events, stop.clone()).map_err(WatchError::Thread)?;
-    let (checks, requests) = mpsc::channel(CHECK_QUEUE);
-    let survey = Survey::new(roots, watches, plan, out);
-    let mut rounds = Rounds::new(survey, news, requests, Arc::clone(&bell), config.rescan);
-    let thread = std::thread::Builder::new()
-        .name("watcher".into())
-        .spawn(move || {
-            // It ends only by being stopped.
-            let Err(Stopped) = rounds.walk();
-            tracing::debug!("the watcher has stopped");
-        })
-        .map_err(WatchError::Thread)?;
-    Ok((WatcherHandle { checks, bell }, Watcher { stop, thread: Some(thread) }))
+    let mut watcher = Watcher { stop: stop.clone(), threads: Vec::new(), _watchdog: None };
+    let (mut desks, mut wards) = (Vec::new(), Vec::new());
+    for (watched, ears) in share_out(&roots, config.mode)? {
+        let Ears { watches, news, bell } = ears;
+        let paths = watched.iter().map(|id| roots.get(*id).path());
+        let out = Outlet::new(events.clone(), stop.clone()).map_err(WatchError::Thread)?;
+        let survey = Survey::new(Arc::clone(&roots), watched.clone(), watches, plan.clone(), out);
+        wards.push(Ward::new(Arc::clone(&survey.disk), paths));
+        let hangs = survey.disk.hangs();
+        let (checks, requests) = mpsc::channel(CHECK_QUEUE);
+        let mut rounds = Rounds::new(survey, news, requests, Arc::clone(&bell), config.rescan);
+        let end_of_all = stop.clone().drop_guard();
+        let thread = std::thread::Builder::new()
+            .name(format!("watcher-{}", desks.len()))
+            .spawn(move || {
+                let _end_of_all = end_of_all;
+                // It ends only by being stopped.
+                let Err(Stopped) = rounds.walk();
+                tracing::debug!("a thread that watches has stopped");
+            })
+            .map_err(WatchError::Thread)?;
+        watcher.threads.push(thread);
+        desks.push(Desk { roots: watched, checks, bell, hangs });
+    }
+    watcher._watchdog = Some(Watchdog::start(wards).map_err(WatchError::Thread)?);
+    Ok((WatcherHandle::new(desks), watcher))
+}
+
+/// By what one thread hears of changes.
+struct Ears {
+    watches: Watches,
+    /// None if nothing tells of anything.
+    news: Option<mpsc::Receiver<News>>,
+    bell: Arc<Bell>,
+}
+
+impl Ears {
+    fn new(mode: WatchMode) -> Result<Self, WatchError> {
+        let bell = Arc::new(Bell::default());
+        let (watches, news) = match mode {
+            WatchMode::Auto | WatchMode::Inotify => {
+                let (handler, news) = inbox(Arc::clone(&bell));
+                (Watches::new(handler)?, Some(news))
+            }
+            WatchMode::Poll => (Watches::none(), None),
+        };
+        Ok(Self { watches, news, bell })
+    }
+}
+
+/// The watched directories of each thread. Where the system gives fewer inotify instances than there are devices,
+/// devices share them.
+fn share_out(roots: &Roots, mode: WatchMode) -> Result<Vec<(Vec<RootId>, Ears)>, WatchError> {
+    let wanted = by_device(roots, MAX_GROUPS);
+    let mut all_ears = vec![Ears::new(mode)?];
+    while all_ears.len() < wanted.len() {
+        match Ears::new(mode) {
+            Ok(ears) => all_ears.push(ears),
+            Err(error @ WatchError::Instances(_)) => {
+                warn!(
+                    wanted = wanted.len(),
+                    got = all_ears.len(),
+                    "directories on different disks are watched together, and one that hangs holds up the others: {error}"
+                );
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(by_device(roots, all_ears.len()).into_iter().zip(all_ears).collect())
 }

@@ -1,4 +1,4 @@
-//! The watcher's thread: waits for news, requests and times, and sends the survey wherever one of them says. Decides
+//! The life of a thread that watches: waits for news, requests and times, and sends the survey wherever one of them says. Decides
 //! nothing about files and reads no directory itself.
 
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::WatchEvent;
+use super::handle::Check;
 use super::inbox::{Bell, News};
 use super::outlet::Stopped;
 use super::settle::Heard;
 use super::survey::Survey;
 use super::sweep::Sweep;
-use super::{Check, WatchEvent};
 
 /// How long inotify may take to tell of what it was made to. More is the way of a machine that is stuck.
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
@@ -90,7 +91,7 @@ impl Rounds {
     pub(super) fn walk(&mut self) -> Result<std::convert::Infallible, Stopped> {
         let began = Instant::now();
         self.survey.scan_all(Heard::Looked)?;
-        self.survey.out().send(WatchEvent::Scanned)?;
+        self.survey.out().send(WatchEvent::Scanned(self.survey.root_ids()))?;
         self.all_read(began);
         loop {
             self.turn()?;
@@ -102,6 +103,8 @@ impl Rounds {
         let idle = matches!(call, Call::Look);
         match call {
             Call::News(news) => self.survey.hear(&news)?,
+            // Nobody waits for it any more.
+            Call::Check(Check { done, .. }) if done.is_closed() => {}
             Call::Check(Check { at, done }) => {
                 self.hear_until_now()?;
                 if self.bell.take_lost() {
@@ -287,7 +290,7 @@ mod tests {
         let (handler, news) = inbox(Arc::clone(&bell));
         let (events, mut said) = mpsc::channel(10);
         let out = Outlet::new(events, CancellationToken::new()).expect("a runtime");
-        let mut survey = Survey::new(roots, Watches::new(handler).expect("inotify"), plan(), out);
+        let mut survey = Survey::new(roots, vec![root], Watches::new(handler).expect("inotify"), plan(), out);
         survey.scan_all(Heard::Looked).expect("goes on");
         let (asks, requests) = mpsc::channel(1);
         let mut rounds = Rounds::new(survey, Some(news), requests, bell, Duration::from_nanos(1));

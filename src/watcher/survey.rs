@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::capacity::Capacity;
+use super::disk::Disk;
 use super::inbox::News;
 use super::look::{Found, is_readable};
 use super::mounts::Mounts;
@@ -17,34 +19,32 @@ use super::rounds::POLL;
 use super::settle::{Heard, Rules};
 use super::sweep::Sweep;
 use super::tree::{Directory, Entry, Kind, Tree};
+use super::trees::{RootState, Trees};
 use super::watches::{Unwatched, Watches};
 use crate::files::{FilePath, InodeId, RootId, Roots};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum RootState {
-    InPlace,
-    Lost,
-    /// Lost, and something else is in its place.
-    Replaced,
-}
-
-/// What was set.
+/// What was set, and what all surveys share.
+#[derive(Clone)]
 pub(super) struct Plan {
     /// Whether to find out which mounts don't tell of all that happens in them, and to poll those.
     pub(super) ask_mounts: bool,
-    pub(super) left_out: LeftOut,
+    pub(super) left_out: Arc<LeftOut>,
     pub(super) rules: Rules,
+    pub(super) capacity: Arc<Capacity>,
 }
 
+/// Of some of the watched directories.
 pub(super) struct Survey {
     pub(super) roots: Arc<Roots>,
-    /// In the order of the roots.
-    pub(super) trees: Vec<(RootId, RootState, Tree)>,
+    pub(super) trees: Trees,
+    /// Whatever waits for a disk is asked through this.
+    pub(super) disk: Arc<Disk>,
     pub(super) watches: Watches,
     /// None where it is not asked for which mounts don't tell of all.
     mounts: Option<Mounts>,
-    pub(super) left_out: LeftOut,
+    pub(super) left_out: Arc<LeftOut>,
     pub(super) rules: Rules,
+    pub(super) capacity: Arc<Capacity>,
     pub(super) out: Outlet,
     /// When to look at which file again, each file at most once.
     pub(super) timers: BTreeSet<(Instant, FilePath)>,
@@ -52,27 +52,40 @@ pub(super) struct Survey {
     pub(super) polled: BTreeSet<FilePath>,
     /// The number of the last scan.
     pub(super) scan: u64,
-    /// Said once each: too many directories to watch, too many entries to keep.
+    /// Said once: too many directories to watch.
     pub(super) said_limit: bool,
-    pub(super) said_full: bool,
+}
+
+/// The names in a directory, as far as they weren't read yet.
+pub(super) struct Names {
+    /// Of the directory; absolute.
+    pub(super) path: PathBuf,
+    pub(super) entries: ReadDir,
 }
 
 impl Survey {
-    pub(super) fn new(roots: Arc<Roots>, watches: Watches, plan: Plan, out: Outlet) -> Self {
-        let trees = roots.iter().map(|(id, _)| (id, RootState::InPlace, Tree::default())).collect();
+    /// `watched` are those of the roots that it is of, in their order.
+    pub(super) fn new(
+        roots: Arc<Roots>,
+        watched: Vec<RootId>,
+        watches: Watches,
+        plan: Plan,
+        out: Outlet,
+    ) -> Self {
         Self {
             roots,
-            trees,
+            trees: Trees::new(watched),
+            disk: Arc::default(),
             watches,
             mounts: plan.ask_mounts.then(Mounts::default),
             left_out: plan.left_out,
             rules: plan.rules,
+            capacity: plan.capacity,
             out,
             timers: BTreeSet::new(),
             polled: BTreeSet::new(),
             scan: 0,
             said_limit: false,
-            said_full: false,
         }
     }
 
@@ -126,9 +139,6 @@ impl Survey {
     /// Looks at a path that somebody asked for, and at the directories above it, which may be as new.
     pub(super) fn check(&mut self, asked: &FilePath) -> Result<(), Stopped> {
         let mut at = FilePath::new(asked.root, "");
-        if asked.root.index() >= self.trees.len() {
-            return Ok(());
-        }
         for component in asked.path.components() {
             let Component::Normal(name) = component else { return Ok(()) };
             at.path = at.path.join(name).into();
@@ -176,12 +186,12 @@ impl Survey {
         let roots = Arc::clone(&self.roots);
         let root = roots.get(id);
         let path = root.path().display();
-        let state = match root.in_place() {
+        let state = match self.disk.ask(root.path(), || root.in_place()) {
             Ok(true) => RootState::InPlace,
             Ok(false) => RootState::Replaced,
             Err(_) => RootState::Lost,
         };
-        let before = std::mem::replace(&mut self.trees[id.index()].1, state);
+        let before = std::mem::replace(&mut self.trees[id].state, state);
         if before == state {
             return Ok(());
         }
@@ -210,11 +220,15 @@ impl Survey {
 
     /// The watched directory itself, which no directory lists.
     pub(super) fn meet_root(&mut self, id: RootId) -> Result<bool, Stopped> {
-        let metadata = match std::fs::symlink_metadata(self.roots.get(id).path()) {
-            Ok(metadata) if self.trees[id.index()].1 == RootState::InPlace => metadata,
+        let path = self.roots.get(id).path();
+        let metadata = match self.disk.ask(path, || std::fs::symlink_metadata(path)) {
+            Ok(metadata) if self.trees[id].state == RootState::InPlace => metadata,
             _ => return Ok(false),
         };
         if self.tree(id).directory(Path::new("")).is_none() {
+            if !self.capacity.take() {
+                return Ok(false);
+            }
             let directory = Directory {
                 real: PathBuf::new(),
                 inode: InodeId::of(&metadata),
@@ -228,13 +242,13 @@ impl Survey {
     }
 
     /// Watches a directory, and only then reads it: what comes in between is met by one or the other, or both.
-    pub(super) fn enter(&mut self, at: &FilePath) -> Result<Option<ReadDir>, Stopped> {
+    pub(super) fn enter(&mut self, at: &FilePath) -> Result<Option<Names>, Stopped> {
         let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(None) };
         let inode = directory.inode;
         let path = self.roots.get(at.root).path().join(&directory.real);
         // No close is heard there.
         let mut unheard = false;
-        let watched = match self.watches.add(&path, inode) {
+        let watched = match self.disk.ask(&path, || self.watches.add(&path, inode)) {
             Ok(()) => true,
             Err(Unwatched::Unwanted) => {
                 unheard = true;
@@ -261,20 +275,22 @@ impl Survey {
             }
             Err(Unwatched::Failed(error)) => return self.leave_out(at, &path, &error).map(|()| None),
         };
-        let Self { mounts, scan, .. } = self;
-        let silent = mounts.as_mut().is_some_and(|mounts| mounts.is_silent(inode.device, &path, *scan));
+        let Self { mounts, scan, disk, .. } = self;
+        let silent = mounts
+            .as_mut()
+            .is_some_and(|mounts| disk.ask(&path, || mounts.is_silent(inode.device, &path, *scan)));
         if watched && !silent {
             self.polled.remove(at);
         } else {
             self.polled.insert(at.clone());
         }
-        match std::fs::read_dir(&path) {
-            Ok(names) => {
+        match self.disk.ask(&path, || std::fs::read_dir(&path)) {
+            Ok(entries) => {
                 if let Some(directory) = self.tree_mut(at.root).directory_mut(&at.path) {
                     directory.unreadable = false;
                     directory.silent = silent || unheard;
                 }
-                Ok(Some(names))
+                Ok(Some(Names { path, entries }))
             }
             Err(error) => self.leave_out(at, &path, &error).map(|()| None),
         }
@@ -296,7 +312,8 @@ impl Survey {
     /// The rights of a directory may have changed.
     fn check_readable(&mut self, at: &FilePath) -> Result<(), Stopped> {
         let Some(directory) = self.tree(at.root).directory(&at.path) else { return Ok(()) };
-        let readable = is_readable(&self.roots.get(at.root).path().join(&directory.real));
+        let path = self.roots.get(at.root).path().join(&directory.real);
+        let readable = self.disk.ask(&path, || is_readable(&path));
         if readable == directory.unreadable {
             return self.scan(at.clone(), Heard::Looked);
         }
@@ -304,14 +321,14 @@ impl Survey {
     }
 
     pub(super) fn root_ids(&self) -> Vec<RootId> {
-        self.trees.iter().map(|(id, ..)| *id).collect()
+        self.trees.ids().collect()
     }
 
     pub(super) fn tree(&self, id: RootId) -> &Tree {
-        &self.trees[id.index()].2
+        &self.trees[id].tree
     }
 
     pub(super) fn tree_mut(&mut self, id: RootId) -> &mut Tree {
-        &mut self.trees[id.index()].2
+        &mut self.trees[id].tree
     }
 }

@@ -1,14 +1,13 @@
 //! Reading directories, a few names at a time, so that somebody else can have a turn in between however many there are.
 //! What is met is looked at, and so is what was known and not met. When to do so is for others to say.
 
-use std::fs::ReadDir;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::look::Found;
 use super::outlet::Stopped;
 use super::settle::Heard;
-use super::survey::Survey;
+use super::survey::{Names, Survey};
 use crate::files::FilePath;
 
 /// Names that are looked at in one go: well below a millisecond's work on a local disk.
@@ -28,7 +27,7 @@ pub(super) struct Sweep {
 
 /// Where in a directory it is.
 enum Stage {
-    Reading(FilePath, ReadDir),
+    Reading(FilePath, Names),
     /// All names were read. Those that were known and not among them come in their order.
     Missing(FilePath, Arc<Path>),
 }
@@ -82,9 +81,10 @@ impl Survey {
         &mut self,
         sweep: &mut Sweep,
         directory: FilePath,
-        mut names: ReadDir,
+        mut names: Names,
     ) -> Result<Stage, Stopped> {
-        let name = match names.next() {
+        let Names { path, entries } = &mut names;
+        let name = match self.disk.ask(path, || entries.next()) {
             Some(Ok(entry)) => entry.file_name(),
             end => {
                 if let Some(Err(error)) = end {

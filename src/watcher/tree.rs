@@ -70,10 +70,6 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(super) fn get_mut(&mut self, asked: &Path) -> Option<&mut Entry> {
         self.entries.get_mut(asked).map(AsMut::as_mut)
     }

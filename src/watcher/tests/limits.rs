@@ -77,6 +77,22 @@ fn with_three_watches() {
 }
 
 #[test]
+fn watches_disks_together_where_there_is_but_one_instance() {
+    passes_in_a_namespace("with_one_instance", true, "echo 1 > /proc/sys/user/max_inotify_instances");
+}
+
+#[test]
+#[ignore = "is run by watches_disks_together_where_there_is_but_one_instance"]
+fn with_one_instance() {
+    let (directories, roots) = disks::two_disks();
+    let (sender, mut events) = mpsc::channel(16);
+    let (handle, _watcher) = start(Arc::clone(&roots), &WatchConfig::default(), sender).expect("inotify");
+    assert_eq!(disks::scans(&mut events, 2).len(), 1, "both at once");
+    assert_eq!(handle.one_of_each_thread().count(), 1);
+    disks::assert_noticed(&directories, &roots, &mut events);
+}
+
+#[test]
 fn says_what_to_do_when_it_may_not_watch_at_all() {
     passes_in_a_namespace("without_instances", true, "echo 0 > /proc/sys/user/max_inotify_instances");
 }

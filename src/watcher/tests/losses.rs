@@ -16,7 +16,7 @@ fn reading_all_again_says_nothing_of_what_is_known() {
     field.write("d/a", "x");
     field.symlink("d", "link");
     field.all_settled(&["d/a", "link/a"]);
-    field.handle.bell.lose();
+    field.handle.lose_events(field.root);
     field.check("none");
     assert_eq!(field.meanwhile(), []);
     // And goes on watching.
@@ -38,6 +38,7 @@ impl Deaf {
     fn new() -> Self {
         let temp = ground();
         let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
+        let watched = roots.iter().map(|(id, _)| id).collect();
         let (mut handler, news) = inbox(Arc::default());
         let gate = Arc::new(Mutex::new(()));
         let behind = Arc::clone(&gate);
@@ -47,7 +48,7 @@ impl Deaf {
         };
         let (sender, events) = mpsc::channel(1000);
         let out = Outlet::new(sender, CancellationToken::new()).expect("a runtime");
-        let mut survey = Survey::new(roots, Watches::new(handler).expect("inotify"), plan(), out);
+        let mut survey = Survey::new(roots, watched, Watches::new(handler).expect("inotify"), plan(), out);
         survey.scan_all(Heard::Looked).expect("goes on");
         Self { temp, survey, events, news, gate }
     }
@@ -135,7 +136,7 @@ fn a_directory_moved_while_events_were_lost_is_still_watched() {
     for (from, to) in [("b", "a"), ("a", "c"), ("c", "b")] {
         field.rename(from, to);
         field.check(Path::new(to).join("sub/file"));
-        field.handle.bell.lose();
+        field.handle.lose_events(field.root);
         let new = Path::new(to).join("sub/new");
         field.meanwhile();
         field.write(&new, "x");

@@ -2,6 +2,7 @@
 //! that something is *not* said is shown by waiting for what must come after it.
 
 mod directories;
+mod disks;
 mod files;
 mod limits;
 mod links;
@@ -55,7 +56,7 @@ impl Field {
     /// Watches what is there already, and waits until it has been read.
     fn on(temp: TempDir) -> Self {
         let mut field = Self::unread(temp);
-        field.until(|event| *event == WatchEvent::Scanned);
+        field.until(|event| matches!(event, WatchEvent::Scanned(_)));
         field
     }
 
@@ -117,7 +118,7 @@ impl Field {
     fn check(&self, path: impl AsRef<Path>) {
         self.runtime.block_on(async {
             let check = self.handle.check(self.at(path));
-            tokio::time::timeout(PATIENCE, check).await.expect("checked in time");
+            tokio::time::timeout(PATIENCE, check).await.expect("checked in time").expect("it answers");
         });
     }
 
@@ -204,7 +205,12 @@ impl Field {
 
 /// Inotify alone, and nothing set.
 pub(super) fn plan() -> Plan {
-    Plan { ask_mounts: false, left_out: LeftOut::new(&[]).expect("a set"), rules: Rules::new(Duration::ZERO) }
+    Plan {
+        ask_mounts: false,
+        left_out: Arc::new(LeftOut::new(&[]).expect("a set")),
+        rules: Rules::new(Duration::ZERO),
+        capacity: Arc::new(Capacity::new()),
+    }
 }
 
 fn said(event: &WatchEvent) -> Said {
@@ -212,7 +218,7 @@ fn said(event: &WatchEvent) -> Said {
         WatchEvent::Pending(at) => ("pending", at.path.to_path_buf()),
         WatchEvent::Settled(file) => ("settled", file.at.path.to_path_buf()),
         WatchEvent::Gone(at) => ("gone", at.path.to_path_buf()),
-        WatchEvent::Scanned => ("scanned", PathBuf::new()),
+        WatchEvent::Scanned(_) => ("scanned", PathBuf::new()),
     }
 }
 

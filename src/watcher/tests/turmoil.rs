@@ -137,7 +137,7 @@ fn follow(said: &mut SoSaid, event: WatchEvent) {
             let before = said.insert(file.at.path.clone(), offer.clone());
             assert_ne!(before, Some(offer), "settled twice: {:?}", file.at);
         }
-        WatchEvent::Scanned => {}
+        WatchEvent::Scanned(_) => {}
     }
 }
 
@@ -150,7 +150,7 @@ fn survives(seed: u64, happenings: usize) {
     for _ in 0..happenings {
         many_named.extend(happen(&root, &mut dice));
         match dice.below(40) {
-            0 => field.handle.bell.lose(),
+            0 => field.handle.lose_events(field.root),
             1 => field.handle.unsettled(field.at(dice.path())),
             // The watcher may be far behind or well up to date: both are wanted.
             2..=9 => {
