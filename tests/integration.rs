@@ -11,6 +11,7 @@ mod dialects;
 mod dialling;
 mod encryption;
 mod faults;
+mod hanging;
 mod hostile;
 mod ignoring;
 mod in_flight;

@@ -1,7 +1,8 @@
 //! A disk that fails and waits when the test says so: a read-only file system that the test itself serves (FUSE). Its
 //! kernel side is the real one, so that maps, reads ahead and page faults meet faults as they would on any disk.
 //!
-//! Faults are of reads alone; what a file is (its size, its times) is answered at once.
+//! Faults are of one file's reads, or of all that is asked in one way: what is there, which names there are, opening and
+//! closing.
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BackgroundSession, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, KernelConfig, LockOwner,
-    Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, Request,
+    Notifier, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
 };
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -30,16 +31,33 @@ pub(crate) struct FaultyFs {
     _session: BackgroundSession,
 }
 
+/// A way in which the kernel asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    /// What a name or an inode is.
+    Metadata,
+    /// Which names there are.
+    Names,
+    Open,
+    /// On each close of a descriptor.
+    Flush,
+}
+
 /// The files, each of them an inode: the first is the one after the root's.
-#[derive(Debug)]
 struct Disk {
     files: Vec<Mutex<File>>,
     modified: SystemTime,
+    /// By [`Call`]: answers that wait, while there is to be none.
+    held: [Mutex<Option<Vec<Answer>>>; 4],
 }
+
+type Answer = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
 struct File {
     name: String,
+    /// It is to be there only later.
+    hidden: bool,
     bytes: Vec<u8>,
     fault: Fault,
     held: Vec<(Range<usize>, ReplyData)>,
@@ -60,10 +78,10 @@ impl FaultyFs {
     pub(crate) fn mount(mountpoint: PathBuf, files: &[(&str, &Contents)]) -> Self {
         let file = |(name, contents): &(&str, &Contents)| {
             let (name, bytes) = ((*name).to_owned(), contents.bytes().to_vec());
-            Mutex::new(File { name, bytes, fault: Fault::None, held: Vec::new(), failed: 0 })
+            Mutex::new(File { name, hidden: false, bytes, fault: Fault::None, held: Vec::new(), failed: 0 })
         };
         let files = files.iter().map(file).collect();
-        let disk = Arc::new(Disk { files, modified: fuse::long_ago() });
+        let disk = Arc::new(Disk { files, modified: fuse::long_ago(), held: Default::default() });
         let session = fuse::mount(&mountpoint, Served(Arc::clone(&disk)));
         Self { mountpoint, disk, notifier: session.notifier(), _session: session }
     }
@@ -97,6 +115,25 @@ impl FaultyFs {
     pub(crate) fn wait_until_any_held(&self) {
         let holds = |file: &Mutex<File>| !file.lock().expect("nobody panics here").held.is_empty();
         wait_for("a read to be held", || self.disk.files.iter().any(holds).then_some(()));
+    }
+
+    /// There is no answer to this as long as what is returned is there. A process that waits for one can't even be
+    /// killed, so that must go first.
+    #[must_use]
+    pub(crate) fn hang(&self, call: Call) -> Hanging {
+        self.disk.held(call).get_or_insert_default();
+        Hanging { disk: Arc::clone(&self.disk), call }
+    }
+
+    /// Waits until somebody waits for the answer to this.
+    pub(crate) fn wait_until_hung(&self, call: Call) {
+        let hangs = || self.disk.held(call).as_ref().is_some_and(|held| !held.is_empty()).then_some(());
+        wait_for(&format!("somebody to be waiting for {call:?}"), hangs);
+    }
+
+    /// From now on there is no such file, until there is.
+    pub(crate) fn set_hidden(&self, name: &str, hidden: bool) {
+        self.file(name).hidden = hidden;
     }
 
     /// How many reads of the file have failed.
@@ -143,15 +180,45 @@ impl Drop for FaultyFs {
     }
 }
 
+/// Answers all that was asked meanwhile when dropped.
+pub(crate) struct Hanging {
+    disk: Arc<Disk>,
+    call: Call,
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        let held = self.disk.held(self.call).take();
+        held.into_iter().flatten().for_each(|answer| answer());
+    }
+}
+
 fn inode(position: usize) -> INodeNo {
     INodeNo(INodeNo::ROOT.0 + 1 + position as u64)
 }
 
-fn name_of(file: &Mutex<File>) -> String {
-    file.lock().expect("nobody panics here").name.clone()
+/// If it is there.
+fn name_of(file: &Mutex<File>) -> Option<String> {
+    let file = file.lock().expect("nobody panics here");
+    (!file.hidden).then(|| file.name.clone())
 }
 
 impl Disk {
+    fn held(&self, call: Call) -> MutexGuard<'_, Option<Vec<Answer>>> {
+        self.held[call as usize].lock().expect("nobody panics here")
+    }
+
+    /// Now, or once there is to be an answer.
+    fn reply(self: &Arc<Self>, call: Call, answer: impl FnOnce(&Self) + Send + 'static) {
+        let mut held = self.held(call);
+        let Some(held) = &mut *held else {
+            drop(held);
+            return answer(self);
+        };
+        let disk = Arc::clone(self);
+        held.push(Box::new(move || answer(&disk)));
+    }
+
     fn by_inode(&self, inode: INodeNo) -> Option<&Mutex<File>> {
         self.files.get(usize::try_from(inode.0.checked_sub(INodeNo::ROOT.0 + 1)?).ok()?)
     }
@@ -175,16 +242,24 @@ impl Filesystem for Served {
     }
 
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let position = self.0.files.iter().position(|file| name == name_of(file).as_str());
-        fuse::reply_entry(position.and_then(|position| self.0.attributes(inode(position))), reply);
+        let name = name.to_owned();
+        self.0.reply(Call::Metadata, move |disk| {
+            let has_name = |file| name_of(file).is_some_and(|of| name == of.as_str());
+            let position = disk.files.iter().position(has_name);
+            fuse::reply_entry(position.and_then(|position| disk.attributes(inode(position))), reply);
+        });
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        fuse::reply_attributes(self.0.attributes(inode), reply);
+        self.0.reply(Call::Metadata, move |disk| fuse::reply_attributes(disk.attributes(inode), reply));
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        self.0.reply(Call::Open, |_| reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE));
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.0.reply(Call::Flush, |_| reply.ok());
     }
 
     fn read(
@@ -216,7 +291,9 @@ impl Filesystem for Served {
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let file = |(position, file)| (inode(position), name_of(file));
-        fuse::reply_names(self.0.files.iter().enumerate().map(file), offset, reply);
+        self.0.reply(Call::Names, move |disk| {
+            let file = |(position, file)| Some((inode(position), name_of(file)?));
+            fuse::reply_names(disk.files.iter().enumerate().filter_map(file), offset, reply);
+        });
     }
 }
