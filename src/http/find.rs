@@ -127,15 +127,21 @@ impl Http {
                 (None, roots.map(|root| FilePath::new(root, "")).collect())
             }
         };
-        // Where a directory was named, it is by mere chance that another one has the path as well.
-        let counts = |place: &FilePath| first.as_ref().is_none_or(|first| first == place);
+        // Where a directory was named, it is by mere chance that another one has the path as well: that is worth no wait
+        // until that one was read, and no refusal while it hangs.
+        let counts = |place: &FilePath| first.as_ref().is_none_or(|first| first.root == place.root);
         let mut reach = Reach::Whole;
         let mut unread = false;
         let mut looks = JoinSet::new();
         for place in first.iter().chain(&others) {
-            let scanned = self.catalog.scanned(place.root).clone();
-            unread |= !scanned.is_cancelled();
-            let (ingest, place, counts) = (self.ingest.clone(), place.clone(), counts(place));
+            let (counts, scanned) = (counts(place), self.catalog.scanned(place.root).clone());
+            if !scanned.is_cancelled() {
+                if !counts {
+                    continue;
+                }
+                unread = true;
+            }
+            let (ingest, place) = (self.ingest.clone(), place.clone());
             looks.spawn(async move {
                 let looked = look_once_scanned(&ingest, place, &scanned).await;
                 looked.is_ok() || !counts
