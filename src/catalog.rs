@@ -30,7 +30,7 @@ enum Entry {
         mtime: Option<Timestamp>,
         over: CancellationToken,
     },
-    /// It held still, and is being hashed or waits for its turn.
+    /// It holds still, and is being hashed or waits for its turn.
     Hashing {
         mtime: Timestamp,
         over: CancellationToken,

@@ -210,6 +210,11 @@ impl Ingest {
                 let withdrawn = self.catalog.set_unsettled(&at);
                 self.withdraw(withdrawn, Because::Changed);
             }
+            WatchEvent::Still(file) => {
+                self.call_off(&file.at);
+                let withdrawn = self.catalog.set_hashing(&file);
+                self.withdraw(withdrawn, Because::Changed);
+            }
             WatchEvent::Settled(file) => {
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);

@@ -195,7 +195,7 @@ impl Survey {
         let Some(file) = self.trees[at.root].tree.file_mut(&at.path) else { return Ok(()) };
         let age = binding.age(SystemTime::now());
         let mut report = file.settling.hear(heard, binding, age, Instant::now(), rules);
-        if report == Some(Report::Settled) {
+        if matches!(report, Some(Report::Still | Report::Settled)) {
             let forbidden = self.disk.ask(&absolute, || is_forbidden(&absolute));
             let was_said = std::mem::replace(&mut file.unreadable, forbidden);
             if file.unreadable {
@@ -219,6 +219,7 @@ impl Survey {
         tracing::debug!(?at, ?heard, ?report);
         self.out.send(match report {
             Report::Pending => WatchEvent::Pending(at.clone()),
+            Report::Still => WatchEvent::Still(SettledFile::new(at.clone(), &target, *binding)),
             Report::Settled => WatchEvent::Settled(SettledFile::new(at.clone(), &target, *binding)),
             Report::Gone => WatchEvent::Gone(at.clone()),
         })

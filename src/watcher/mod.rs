@@ -65,6 +65,9 @@ const CHECK_QUEUE: usize = 256;
 pub(crate) enum WatchEvent {
     /// It is there, but not known to hold still: not offered now.
     Pending(FilePath),
+    /// It is complete, as far as is known, and counts as what it is from now on; but it was changed so lately that its
+    /// contents can't be told by its times yet. It settles in a moment.
+    Still(SettledFile),
     /// It holds still. Said anew whenever the binding moved, be it by a chmod or a hard link alone.
     Settled(SettledFile),
     /// It is not there any more, or no longer to be offered: emptied, unreadable, its link leads outside.

@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::files::Binding;
 
-/// The shortest wait that there is, where there is one: long enough for a burst of events to become one.
+/// How long after its times a file is offered at the soonest. The kernel takes these from a clock that moves on every
+/// 10 ms at most (CONFIG_HZ=100; since Linux 6.13 it looks closer where it matters): writes within a tick leave the same
+/// times. Who hashed what a first one left, before the second came, would vouch for bytes that are there no more, and
+/// nothing would tell.
+const TICK: Duration = Duration::from_millis(20);
+/// The shortest wait for a writer, where there is one: long enough for a burst of events to become one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A file that was found, rather than heard being closed, is ready once nothing changed for so long.
 pub(super) const SCAN_QUIET: Duration = Duration::from_secs(2);
@@ -84,6 +89,8 @@ pub(super) enum Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
     Pending,
+    /// It is about to settle with the binding that was passed in.
+    Still,
     /// Settled with the binding that was passed in.
     Settled,
     Gone,
@@ -94,13 +101,14 @@ pub(super) enum Report {
 enum Shown {
     Hidden,
     Pending,
+    Still,
     Settled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing to wait for.
-    Still,
+    /// Nobody is to be waited for. `offer` is when the clock's tick is over, until which it is not offered yet.
+    Still { offer: Option<Instant> },
     /// Only a close or a rename ends it, or `MAX_PAUSE` without a change of what was `seen`.
     Writing { seen: Binding, until: Instant },
     /// Ready at `until` if it then still is what was `seen`.
@@ -121,7 +129,7 @@ enum Since {
 pub(super) struct Settling {
     phase: Phase,
     shown: Shown,
-    /// As it was last offered, and when.
+    /// As it was last offered, or is about to be, and when.
     offered: Option<(Binding, Instant)>,
     /// How often it changed soon after it was offered.
     rounds: u8,
@@ -141,13 +149,13 @@ fn next_round(rounds: u8, stood: Duration) -> u8 {
 
 impl Settling {
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Still, shown: Shown::Hidden, offered: None, rounds: 0 }
+        Self { phase: Phase::Still { offer: None }, shown: Shown::Hidden, offered: None, rounds: 0 }
     }
 
     /// When to call again with [`Heard::Due`].
     pub(super) fn due(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Still => None,
+            Phase::Still { offer } => offer,
             Phase::Writing { until, .. } | Phase::Waiting { until, .. } => Some(until),
         }
     }
@@ -164,7 +172,7 @@ impl Settling {
 
     /// It can't be offered as it is; whatever is heard next starts anew.
     pub(super) fn hide(&mut self) {
-        self.phase = Phase::Still;
+        self.phase = Phase::Still { offer: None };
         self.shown = Shown::Hidden;
     }
 
@@ -197,8 +205,7 @@ impl Settling {
         let on_offer = self.on_offer();
         if on_offer == Some(*seen) && heard != Heard::Unsettled {
             // However late an event comes: it tells of nothing that the offer doesn't hold.
-            self.phase = Phase::Still;
-            return None;
+            return self.offer_if_due(now);
         }
         if let (Heard::Written, Phase::Waiting { seen: before, since: Since::Doubted, .. }) =
             (heard, self.phase)
@@ -211,8 +218,8 @@ impl Settling {
         let same_bytes = on_offer.is_some_and(|offered| offered.same_contents(seen));
         let heard = if heard == Heard::Written && !self.has_writer(seen) { Heard::Touched } else { heard };
         match (heard, self.phase) {
-            (Heard::Looked | Heard::Lost, Phase::Still | Phase::Waiting { .. }) if same_bytes => {
-                Some(self.settle(seen, now))
+            (Heard::Looked | Heard::Lost, Phase::Still { .. } | Phase::Waiting { .. }) if same_bytes => {
+                self.settle(seen, age, now)
             }
             (Heard::Looked, Phase::Writing { .. }) => self.pend(),
             (Heard::Looked | Heard::Lost, Phase::Waiting { seen: before, since, .. })
@@ -234,9 +241,9 @@ impl Settling {
             // What is renamed into place is complete, however often that happens.
             (Heard::MovedIn, _) => {
                 let rounds = self.rounds;
-                let report = self.settle(seen, now);
+                let report = self.settle(seen, age, now);
                 self.rounds = rounds;
-                Some(report)
+                report
             }
 
             (Heard::Touched, Phase::Writing { .. }) => None,
@@ -250,14 +257,16 @@ impl Settling {
                 }
             }
             // To wait for more would withdraw it for that long whenever its rights are changed.
-            (Heard::Touched, Phase::Still) if same_bytes => self.rest(seen, now, Duration::ZERO),
-            (Heard::Touched, Phase::Still) => self.find(seen, age, now, rules),
+            (Heard::Touched, Phase::Still { .. }) if same_bytes => self.rest(seen, age, now, Duration::ZERO),
+            (Heard::Touched, Phase::Still { .. }) => self.find(seen, age, now, rules),
 
             (Heard::Due, Phase::Waiting { until, .. } | Phase::Writing { until, .. }) if now < until => None,
             (Heard::Due, Phase::Waiting { seen: before, .. } | Phase::Writing { seen: before, .. })
                 if before.same_contents(seen) =>
             {
-                Some(self.settle(seen, now))
+                // What has not changed for the wait has the clock's tick behind it, whatever that clock says.
+                let age = if before == *seen { age.max(TICK) } else { age };
+                self.settle(seen, age, now)
             }
             (Heard::Due, Phase::Waiting { .. }) => self.find(seen, age, now, rules),
             (Heard::Due, Phase::Writing { .. }) => {
@@ -265,9 +274,13 @@ impl Settling {
                 self.phase = Phase::Writing { seen: *seen, until: now + rest };
                 None
             }
-            (Heard::Due, Phase::Still) => None,
+            (Heard::Due, Phase::Still { offer: Some(due) }) if due <= now => {
+                // It was changed when it was about to be offered.
+                if same_bytes { self.settle(seen, age, now) } else { self.find(seen, age, now, rules) }
+            }
+            (Heard::Due, Phase::Still { .. }) => None,
 
-            (Heard::Unsettled, Phase::Still) if self.is_shown() => {
+            (Heard::Unsettled, Phase::Still { .. }) if self.is_shown() => {
                 let quiet = rules.found().max(debounce(self.round(now), seen.size()));
                 self.wait(seen, Since::Doubted, now, quiet);
                 self.pend()
@@ -278,7 +291,8 @@ impl Settling {
     }
 
     fn on_offer(&self) -> Option<Binding> {
-        self.offered.filter(|_| self.shown == Shown::Settled).map(|(binding, _)| binding)
+        let is_or_will_be = matches!(self.shown, Shown::Still | Shown::Settled);
+        self.offered.filter(|_| is_or_will_be).map(|(binding, _)| binding)
     }
 
     /// Whether what is told as a write is a writer's, who will close the file. Setting nothing but the mtime (as
@@ -287,7 +301,7 @@ impl Settling {
         let before = match self.phase {
             Phase::Writing { .. } => return true,
             Phase::Waiting { seen, .. } => Some(seen),
-            Phase::Still => self.on_offer(),
+            Phase::Still { .. } => self.on_offer(),
         };
         seen.was_written_last() && before.is_none_or(|before| before.size() <= seen.size())
     }
@@ -295,7 +309,7 @@ impl Settling {
     /// The round that the file is in once it leaves what it was offered as.
     fn round(&self, now: Instant) -> u8 {
         match (self.shown, self.phase, self.offered) {
-            (Shown::Settled, Phase::Still, Some((_, since))) => {
+            (Shown::Settled, Phase::Still { .. }, Some((_, since))) => {
                 next_round(self.rounds, now.saturating_duration_since(since))
             }
             _ => self.rounds,
@@ -308,14 +322,14 @@ impl Settling {
 
     /// Nobody writes to it any more.
     fn close(&mut self, seen: &Binding, age: Duration, now: Instant, rules: Rules) -> Option<Report> {
-        self.rest(seen, now, rules.settle.saturating_sub(age))
+        self.rest(seen, age, now, rules.settle.saturating_sub(age))
     }
 
     /// Ready after so long, or longer if it has been ready too often of late.
-    fn rest(&mut self, seen: &Binding, now: Instant, at_least: Duration) -> Option<Report> {
+    fn rest(&mut self, seen: &Binding, age: Duration, now: Instant, at_least: Duration) -> Option<Report> {
         let wait = debounce(self.round(now), seen.size()).max(at_least);
         if wait.is_zero() {
-            return Some(self.settle(seen, now));
+            return self.settle(seen, age, now);
         }
         self.wait(seen, Since::Closed, now, wait);
         self.pend()
@@ -325,7 +339,7 @@ impl Settling {
     fn find(&mut self, seen: &Binding, age: Duration, now: Instant, rules: Rules) -> Option<Report> {
         let quiet = rules.found().max(debounce(self.round(now), seen.size()));
         if age >= quiet {
-            return Some(self.settle(seen, now));
+            return self.settle(seen, age, now);
         }
         self.wait(seen, Since::Found, now, (quiet - age).max(DEBOUNCE));
         self.pend()
@@ -342,11 +356,24 @@ impl Settling {
         news.then_some(Report::Pending)
     }
 
-    fn settle(&mut self, seen: &Binding, now: Instant) -> Report {
+    /// It is ready, and is offered once the clock has moved on from its times.
+    fn settle(&mut self, seen: &Binding, age: Duration, now: Instant) -> Option<Report> {
         self.count_round(now);
-        self.phase = Phase::Still;
+        let rest = TICK.saturating_sub(age);
+        self.offered = Some((*seen, now + rest));
+        self.phase = Phase::Still { offer: Some(now + rest) };
+        self.shown = Shown::Still;
+        self.offer_if_due(now).or(Some(Report::Still))
+    }
+
+    /// Of one that is ready.
+    fn offer_if_due(&mut self, now: Instant) -> Option<Report> {
+        let Phase::Still { offer: Some(due) } = self.phase else { return None };
+        if now < due {
+            return None;
+        }
+        self.phase = Phase::Still { offer: None };
         self.shown = Shown::Settled;
-        self.offered = Some((*seen, now));
-        Report::Settled
+        Some(Report::Settled)
     }
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 
-const FRESH: Duration = Duration::ZERO;
+/// As young as a file can be that is offered.
+const FRESH: Duration = TICK;
+/// Written in this very tick of the clock.
+const NOW: Duration = Duration::ZERO;
 const OLD: Duration = Duration::from_secs(3600);
 /// So large that hashing takes longer than any wait.
 const LARGE: u64 = 1 << 40;
@@ -75,10 +78,63 @@ fn waits_no_longer_than_hashing_it_would_take() {
 }
 
 #[test]
-fn a_closed_file_settles_at_once() {
+fn a_closed_file_waits_for_nobody() {
     let mut story = Story::new();
     assert_eq!(story.hear(Heard::Written, &written(1, 0)), Some(Report::Pending));
     assert_eq!(story.hear(Heard::Closed, &written(1, 0)), Some(Report::Settled));
+    assert_eq!(story.file.due(), None);
+}
+
+/// By its times, what is written in one tick of the clock can't be told from what was written in it before.
+#[test]
+fn a_file_is_offered_only_when_the_clock_has_moved_on_from_its_times() {
+    for heard in [Heard::Closed, Heard::MovedIn] {
+        let mut story = Story::new();
+        assert_eq!(story.hear_of_age(heard, &written(1, 0), NOW), Some(Report::Still));
+        story.pass(TICK / 2);
+        for heard in [Heard::Written, Heard::Closed, Heard::Looked, Heard::Touched, Heard::Due] {
+            assert_eq!(story.hear_of_age(heard, &written(1, 0), TICK / 2), None);
+        }
+        assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), TICK / 2));
+        assert_eq!(story.file.due(), None);
+    }
+    let mut story = Story::settled(&written(1, 0));
+    let moved = Binding::for_test(1, 1, 0, 5);
+    assert_eq!(story.hear_of_age(Heard::Looked, &moved, NOW), Some(Report::Still));
+    assert_eq!(story.wait(&moved), (Some(Report::Settled), TICK));
+}
+
+#[test]
+fn a_file_whose_times_are_yet_to_come_is_offered_all_the_same() {
+    let mut story = Story::new();
+    story.hear_of_age(Heard::Closed, &written(1, 0), NOW);
+    story.pass(TICK);
+    assert_eq!(story.hear_of_age(Heard::Due, &written(1, 0), NOW), Some(Report::Settled));
+    let mut story = Story::new();
+    story.hear_of_age(Heard::Looked, &written(1, 0), NOW);
+    story.pass(SCAN_QUIET);
+    assert_eq!(story.hear_of_age(Heard::Due, &written(1, 0), NOW), Some(Report::Settled));
+}
+
+#[test]
+fn a_file_that_is_changed_when_it_is_about_to_be_offered_is_not() {
+    let about_to_be = || {
+        let mut story = Story::new();
+        story.hear_of_age(Heard::Closed, &written(1, 0), NOW);
+        story
+    };
+    let mut story = about_to_be();
+    assert_eq!(story.hear_of_age(Heard::Written, &written(2, 1), NOW), Some(Report::Pending));
+    assert!(story.file.is_writing());
+    // Nobody told of it.
+    let mut story = about_to_be();
+    assert_eq!(story.wait(&written(2, 1)).0, Some(Report::Pending));
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET - FRESH));
+    let mut story = about_to_be();
+    assert_eq!(story.hear(Heard::Unsettled, &written(1, 0)), Some(Report::Pending));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET));
+    let mut story = about_to_be();
+    assert_eq!(story.hear(Heard::Closed, &written(0, 1)), Some(Report::Gone));
     assert_eq!(story.file.due(), None);
 }
 
@@ -97,7 +153,7 @@ fn a_found_file_must_be_quiet_for_what_is_left_of_the_time() {
     let age = SCAN_QUIET / 4;
     assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), age), Some(Report::Pending));
     assert_eq!(story.wait(&written(2, 1)).0, None, "it changed, and nobody said so");
-    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET));
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET - FRESH));
 }
 
 #[test]
@@ -132,7 +188,7 @@ fn a_writer_s_pause_ends_only_after_long() {
     story.pass(MAX_PAUSE - DEBOUNCE);
     assert_eq!(story.hear(Heard::Written, &written(2, 1)), None);
     assert_eq!(story.wait(&written(2, 1)).0, None);
-    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), MAX_PAUSE));
+    assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), MAX_PAUSE - FRESH));
 }
 
 #[test]
@@ -140,7 +196,7 @@ fn a_writer_whose_close_was_lost_is_not_waited_for() {
     let mut story = Story::new();
     story.hear(Heard::Written, &written(1, 0));
     assert_eq!(story.hear(Heard::Lost, &written(1, 0)), None);
-    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET - FRESH));
 }
 
 #[test]
@@ -178,7 +234,7 @@ fn setting_times_or_truncating_by_path_needs_no_close() {
     for changed in [Binding::for_test(1, 10, 3, 5), written(9, 5)] {
         let mut story = Story::settled(&written(10, 0));
         assert_eq!(story.hear(Heard::Written, &changed), Some(Report::Pending));
-        assert_eq!(story.wait(&changed), (Some(Report::Settled), SCAN_QUIET));
+        assert_eq!(story.wait(&changed), (Some(Report::Settled), SCAN_QUIET - FRESH));
     }
 }
 
@@ -291,7 +347,7 @@ fn with_a_time_to_settle_a_file_that_is_opened_again_waits_anew() {
         assert_eq!(story.hear(Heard::Due, &written(1 + burst, burst as i64)), None);
     }
     let (report, waited) = story.wait(&written(5, 4));
-    assert_eq!((report, waited), (Some(Report::Settled), DEBOUNCE));
+    assert_eq!((report, waited), (Some(Report::Settled), DEBOUNCE - FRESH));
 }
 
 #[test]
@@ -315,7 +371,7 @@ fn with_a_time_to_settle_a_found_file_must_be_as_old() {
     // Less than what a found file is given anyway changes nothing.
     let mut story = Story::by(DEBOUNCE);
     story.hear(Heard::Looked, &written(1, 0));
-    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET));
+    assert_eq!(story.wait(&written(1, 0)), (Some(Report::Settled), SCAN_QUIET - FRESH));
 }
 
 #[test]

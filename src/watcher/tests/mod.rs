@@ -216,6 +216,7 @@ pub(super) fn plan() -> Plan {
 fn said(event: &WatchEvent) -> Said {
     match event {
         WatchEvent::Pending(at) => ("pending", at.path.to_path_buf()),
+        WatchEvent::Still(file) => ("still", file.at.path.to_path_buf()),
         WatchEvent::Settled(file) => ("settled", file.at.path.to_path_buf()),
         WatchEvent::Gone(at) => ("gone", at.path.to_path_buf()),
         WatchEvent::Scanned(_) => ("scanned", PathBuf::new()),

@@ -111,8 +111,16 @@ fn goes_through_hidden(root: &Path, link: &Path) -> bool {
     false
 }
 
-/// What the watcher said last of each path; nothing is `Pending`.
-type SoSaid = BTreeMap<Arc<Path>, Option<(Arc<Path>, Binding)>>;
+/// What the watcher said last of each path.
+type SoSaid = BTreeMap<Arc<Path>, Last>;
+
+#[derive(Debug, PartialEq)]
+enum Last {
+    Pending,
+    Still,
+    /// With the target and what is in it.
+    Settled(Arc<Path>, Binding),
+}
 
 /// Reads on while the check goes on: it ends only if somebody reads.
 fn check(field: &mut Field, path: &Path, said: &mut SoSaid) {
@@ -128,14 +136,17 @@ fn check(field: &mut Field, path: &Path, said: &mut SoSaid) {
 fn follow(said: &mut SoSaid, event: WatchEvent) {
     match event {
         WatchEvent::Pending(at) => {
-            let before = said.insert(at.path.clone(), None);
-            assert_ne!(before, Some(None), "pending twice: {at:?}");
+            let before = said.insert(at.path.clone(), Last::Pending);
+            assert_ne!(before, Some(Last::Pending), "pending twice: {at:?}");
         }
         WatchEvent::Gone(at) => assert!(said.remove(&at.path).is_some(), "gone, but was not there: {at:?}"),
+        WatchEvent::Still(file) => {
+            said.insert(file.at.path, Last::Still);
+        }
         WatchEvent::Settled(file) => {
-            let offer = Some((file.target, file.binding));
-            let before = said.insert(file.at.path.clone(), offer.clone());
-            assert_ne!(before, Some(offer), "settled twice: {:?}", file.at);
+            let offer = Last::Settled(Arc::clone(&file.target), file.binding);
+            let before = said.insert(file.at.path, offer);
+            assert_ne!(before, Some(Last::Settled(file.target, file.binding)), "settled twice");
         }
         WatchEvent::Scanned(_) => {}
     }
@@ -165,7 +176,8 @@ fn survives(seed: u64, happenings: usize) {
     }
     let mut offer = Offer::new();
     walk(&root, Path::new(""), std::slice::from_ref(&root), 0, &mut offer);
-    let offer: SoSaid = offer.into_iter().map(|(path, offer)| (path, Some(offer))).collect();
+    let offer: SoSaid =
+        offer.into_iter().map(|(path, (target, binding))| (path, Last::Settled(target, binding))).collect();
     for path in offer.keys() {
         // As a request would.
         if many_named.contains(&inode(&root.join(path).canonicalize().expect("there"))) {
