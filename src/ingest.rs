@@ -211,6 +211,8 @@ impl Ingest {
                 self.withdraw(withdrawn, Because::Changed);
             }
             WatchEvent::Still(file) => {
+                let scanning = self.is_scanning(&file.at);
+                self.opening.unsettled(&file.at, scanning);
                 self.call_off(&file.at);
                 let withdrawn = self.catalog.set_hashing(&file);
                 self.withdraw(withdrawn, Because::Changed);
