@@ -173,7 +173,6 @@ impl Response {
         self
     }
 
-    /// As [`Self::expect`], for an answer that must explain itself in one plain sentence.
     /// A sample of `/metrics` by its name and labels as they stand there; 0 while it isn't there.
     #[track_caller]
     pub(crate) fn sample(&self, name: &str) -> u64 {
@@ -182,6 +181,7 @@ impl Response {
         value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}")))
     }
 
+    /// As [`Self::expect`], for an answer that must explain itself in one plain sentence.
     #[track_caller]
     pub(crate) fn expect_sentence(self, status: u16) -> Self {
         let answer = self.expect(status);
