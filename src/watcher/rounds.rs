@@ -220,10 +220,16 @@ impl Rounds {
         Ok(())
     }
 
+    /// When there is something to do though nothing calls. Times of what isn't done are none: they would pass again and
+    /// again.
+    fn next_time(&self) -> Instant {
+        let poll = (!self.survey.polled.is_empty()).then_some(self.poll);
+        [self.survey.next_due(), self.rescan, poll].into_iter().flatten().fold(self.root_check, Instant::min)
+    }
+
     /// The next one, which is waited for until a time comes.
     fn next_call(&mut self) -> Result<Call, Stopped> {
-        let times = [self.survey.next_due(), self.rescan].into_iter().flatten();
-        let next = times.fold(self.root_check.min(self.poll), Instant::min);
+        let next = self.next_time();
         let Self { survey, news, requests, bell, .. } = self;
         let news = async {
             match news {
@@ -267,7 +273,7 @@ mod tests {
     use super::super::tests::{ground, plan};
     use super::super::watches::Watches;
     use super::*;
-    use crate::files::{FilePath, Roots};
+    use crate::files::{FilePath, RootId, Roots};
 
     #[test]
     fn rests_for_nine_tenths_of_the_time_but_no_less_than_was_set() {
@@ -278,22 +284,45 @@ mod tests {
         assert_eq!(pause(POLL, Duration::MAX), Duration::MAX);
     }
 
-    #[test]
-    fn a_check_is_answered_while_everything_is_looked_at_again() {
+    struct Ground {
+        temp: tempfile::TempDir,
+        root: RootId,
+        asks: mpsc::Sender<Check>,
+        said: mpsc::Receiver<WatchEvent>,
+    }
+
+    /// With so many files, which have been met.
+    fn rounds(files: usize, rescan: Duration) -> (Rounds, Ground) {
         let temp = ground();
-        for name in 0..10 * NAMES_AT_ONCE {
+        for name in 0..files {
             std::fs::File::create(temp.path().join(format!("root/{name}"))).expect("created");
         }
         let roots = Arc::new(Roots::open(&[temp.path().join("root")]).expect("a directory"));
         let root = roots.iter().next().expect("one").0;
         let bell = Arc::new(Bell::default());
         let (handler, news) = inbox(Arc::clone(&bell));
-        let (events, mut said) = mpsc::channel(10);
+        let (events, said) = mpsc::channel(10);
         let out = Outlet::new(events, CancellationToken::new()).expect("a runtime");
         let mut survey = Survey::new(roots, vec![root], Watches::new(handler).expect("inotify"), plan(), out);
         survey.scan_all(Heard::Looked).expect("goes on");
         let (asks, requests) = mpsc::channel(1);
-        let mut rounds = Rounds::new(survey, Some(news), requests, bell, Duration::from_nanos(1));
+        let rounds = Rounds::new(survey, Some(news), requests, bell, rescan);
+        (rounds, Ground { temp, root, asks, said })
+    }
+
+    #[test]
+    fn sleeps_past_the_time_for_polling_where_nothing_is_polled() {
+        let (mut rounds, Ground { root, .. }) = rounds(0, Duration::ZERO);
+        rounds.poll = Instant::now();
+        assert_eq!(rounds.next_time(), rounds.root_check);
+        rounds.survey.polled.insert(FilePath::new(root, ""));
+        assert_eq!(rounds.next_time(), rounds.poll);
+    }
+
+    #[test]
+    fn a_check_is_answered_while_everything_is_looked_at_again() {
+        let (mut rounds, Ground { temp, root, asks, mut said }) =
+            rounds(10 * NAMES_AT_ONCE, Duration::from_nanos(1));
         while rounds.sweeping.is_none() {
             rounds.turn().expect("goes on");
         }
