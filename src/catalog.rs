@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use distributor_proto::{InfoHash, TorrentDigest};
 use tokio_util::sync::CancellationToken;
@@ -23,27 +23,40 @@ const NEWEST_LOOKED_THROUGH: usize = 1000;
 /// How many files are gone through at a time where that is done with all.
 const FILES_AT_ONCE: usize = 4096;
 
+/// A word and a tag, for there is one of each file; what only those on their way have is elsewhere.
 #[derive(Debug)]
 enum Entry {
-    /// It is there, but isn't known to hold still. Has the mtime that it last settled with, if it ever did.
-    Unsettled {
-        mtime: Option<Timestamp>,
-        over: CancellationToken,
-    },
-    /// It holds still, and is being hashed or waits for its turn.
-    Hashing {
-        mtime: Timestamp,
-        over: CancellationToken,
-    },
+    Coming(Box<Coming>),
     Ready(Arc<Torrent>),
 }
 
+/// A file that is not ready.
+#[derive(Debug)]
+struct Coming {
+    stage: Stage,
+    /// When the file was modified, as far as that was ever settled.
+    mtime: Option<Timestamp>,
+    /// Made for the first who waits: at a start there are as many as files, and hardly anybody does.
+    over: OnceLock<CancellationToken>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is there, but isn't known to hold still.
+    Unsettled,
+    /// It held still, and is being hashed or waits for its turn.
+    Hashing,
+}
+
 impl Entry {
+    fn coming(stage: Stage, mtime: Option<Timestamp>) -> Self {
+        Self::Coming(Box::new(Coming { stage, mtime, over: OnceLock::new() }))
+    }
+
     /// When the file was modified, as far as that was ever settled.
     fn mtime(&self) -> Option<Timestamp> {
         match self {
-            Self::Unsettled { mtime, .. } => *mtime,
-            Self::Hashing { mtime, .. } => Some(*mtime),
+            Self::Coming(coming) => coming.mtime,
             Self::Ready(torrent) => Some(torrent.file().binding.mtime()),
         }
     }
@@ -88,15 +101,20 @@ impl Inner {
             Some(entry) => self.files.insert(at.clone(), entry),
             None => self.files.remove(at),
         };
-        if let Some(mtime) = old.as_ref().and_then(Entry::mtime) {
-            self.by_mtime.remove(&(mtime, at.clone()));
-        }
-        if let Some(mtime) = new_mtime {
-            self.by_mtime.insert((mtime, at.clone()));
+        let old_mtime = old.as_ref().and_then(Entry::mtime);
+        if old_mtime != new_mtime {
+            if let Some(mtime) = old_mtime {
+                self.by_mtime.remove(&(mtime, at.clone()));
+            }
+            if let Some(mtime) = new_mtime {
+                self.by_mtime.insert((mtime, at.clone()));
+            }
         }
         match old? {
-            Entry::Unsettled { over, .. } | Entry::Hashing { over, .. } => {
-                over.cancel();
+            Entry::Coming(coming) => {
+                if let Some(over) = coming.over.get() {
+                    over.cancel();
+                }
                 None
             }
             Entry::Ready(torrent) => {
@@ -110,8 +128,8 @@ impl Inner {
         match self.files.get(at) {
             None => Lookup::Unknown,
             Some(Entry::Ready(torrent)) => Lookup::Ready(Arc::clone(torrent)),
-            Some(Entry::Unsettled { over, .. } | Entry::Hashing { over, .. }) => {
-                Lookup::Pending(over.clone())
+            Some(Entry::Coming(coming)) => {
+                Lookup::Pending(coming.over.get_or_init(CancellationToken::new).clone())
             }
         }
     }
@@ -148,17 +166,20 @@ impl Catalog {
     pub(crate) fn set_unsettled(&self, at: &FilePath) -> Option<Arc<Torrent>> {
         let mut inner = self.write();
         // Those who wait for a file that is still not ready go on waiting for the same thing.
-        if let Some(Entry::Unsettled { .. }) = inner.files.get(at) {
+        let before = inner.files.get(at);
+        if let Some(Entry::Coming(coming)) = before
+            && coming.stage == Stage::Unsettled
+        {
             return None;
         }
-        let mtime = inner.files.get(at).and_then(Entry::mtime);
-        inner.replace(at, Some(Entry::Unsettled { mtime, over: CancellationToken::new() }))
+        let mtime = before.and_then(Entry::mtime);
+        inner.replace(at, Some(Entry::coming(Stage::Unsettled, mtime)))
     }
 
     /// The file is about to be hashed. Returns the torrent that is withdrawn by this: even if nothing but the inode's
     /// ctime has moved, it isn't known whether its bytes are what they were.
     pub(crate) fn set_hashing(&self, file: &SettledFile) -> Option<Arc<Torrent>> {
-        let hashing = Entry::Hashing { mtime: file.binding.mtime(), over: CancellationToken::new() };
+        let hashing = Entry::coming(Stage::Hashing, Some(file.binding.mtime()));
         self.write().replace(&file.at, Some(hashing))
     }
 
