@@ -210,7 +210,10 @@ impl fmt::Debug for FilePath {
 }
 
 /// Seconds and nanoseconds since 1970, as a file's metadata has them.
+///
+/// Packed, since each file has several: else a quarter would be padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(packed(4))]
 pub(crate) struct Timestamp {
     seconds: i64,
     nanoseconds: u32,
@@ -250,7 +253,10 @@ impl Timestamp {
 /// writes through a mapping of his own or sets the clock back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
-    contents: Contents,
+    // Flat, for a struct within would be padded by itself.
+    id: InodeId,
+    size: u64,
+    mtime: Timestamp,
     ctime: Timestamp,
 }
 
@@ -278,33 +284,33 @@ impl InodeId {
 
 impl Binding {
     pub(crate) const fn new(id: InodeId, size: u64, mtime: Timestamp, ctime: Timestamp) -> Self {
-        Self { contents: Contents { id, size, mtime }, ctime }
+        Self { id, size, mtime, ctime }
     }
 
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        let contents = Contents {
+        Self {
             id: InodeId::of(metadata),
             size: metadata.size(),
             mtime: Timestamp::new(metadata.mtime(), metadata.mtime_nsec()),
-        };
-        Self { contents, ctime: Timestamp::new(metadata.ctime(), metadata.ctime_nsec()) }
+            ctime: Timestamp::new(metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 
     pub(crate) fn id(&self) -> InodeId {
-        self.contents.id
+        self.id
     }
 
     /// Which file system it lies on (`st_dev`).
     pub(crate) fn device(&self) -> u64 {
-        self.contents.id.device
+        self.id.device
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.contents.size
+        self.size
     }
 
     pub(crate) fn mtime(&self) -> Timestamp {
-        self.contents.mtime
+        self.mtime
     }
 
     pub(crate) fn ctime(&self) -> Timestamp {
@@ -313,25 +319,25 @@ impl Binding {
 
     /// How long ago anything about the inode last changed; nothing, if by the clock that is yet to come.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        let changed = self.contents.mtime.max(self.ctime).to_system_time();
+        let changed = self.mtime.max(self.ctime).to_system_time();
         now.duration_since(changed).unwrap_or_default()
     }
 
     /// Whether the last that happened to the inode was a write: that moves both times to the same moment. Setting
     /// times, chmod, links and renames leave them apart.
     pub(crate) fn was_written_last(&self) -> bool {
-        self.contents.mtime == self.ctime
+        self.mtime == self.ctime
     }
 
     pub(crate) fn contents(&self) -> Contents {
-        self.contents
+        Contents { id: self.id, size: self.size, mtime: self.mtime }
     }
 
     /// How the inode of this binding stands by now, by its metadata of this moment.
     pub(crate) fn compare(&self, metadata: &Metadata) -> Sameness {
         let now = Self::of(metadata);
         match metadata.nlink() {
-            _ if now.contents != self.contents => Sameness::Other,
+            _ if !now.same_contents(self) => Sameness::Other,
             _ if now == *self => Sameness::Same,
             0 => Sameness::Unlinked,
             _ => Sameness::Touched,
@@ -340,7 +346,7 @@ impl Binding {
 
     /// Whether the contents can be taken for the same.
     pub(crate) fn same_contents(&self, other: &Self) -> bool {
-        self.contents == other.contents
+        self.contents() == other.contents()
     }
 }
 
