@@ -125,9 +125,10 @@ enum Since {
 }
 
 /// One file on its way to being offered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Settling {
-    phase: Phase,
+    /// None while it is still and nothing is to come: nearly all files are, and take no room for a wait.
+    moving: Option<Box<Phase>>,
     shown: Shown,
     /// As it was last offered, or is about to be, and when.
     offered: Option<(Binding, Instant)>,
@@ -149,12 +150,20 @@ fn next_round(rounds: u8, stood: Duration) -> u8 {
 
 impl Settling {
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Still { offer: None }, shown: Shown::Hidden, offered: None, rounds: 0 }
+        Self { moving: None, shown: Shown::Hidden, offered: None, rounds: 0 }
+    }
+
+    fn phase(&self) -> Phase {
+        self.moving.as_deref().copied().unwrap_or(Phase::Still { offer: None })
+    }
+
+    fn set_phase(&mut self, phase: Phase) {
+        self.moving = (phase != Phase::Still { offer: None }).then(|| Box::new(phase));
     }
 
     /// When to call again with [`Heard::Due`].
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.phase {
+        match self.phase() {
             Phase::Still { offer } => offer,
             Phase::Writing { until, .. } | Phase::Waiting { until, .. } => Some(until),
         }
@@ -162,7 +171,7 @@ impl Settling {
 
     /// Whether a writer is at work and the world knows: one more write is no news.
     pub(super) fn is_writing(&self) -> bool {
-        matches!(self.phase, Phase::Writing { .. }) && self.shown == Shown::Pending
+        matches!(self.phase(), Phase::Writing { .. }) && self.shown == Shown::Pending
     }
 
     /// Whether the world was told that the file is there.
@@ -172,7 +181,7 @@ impl Settling {
 
     /// It can't be offered as it is; whatever is heard next starts anew.
     pub(super) fn hide(&mut self) {
-        self.phase = Phase::Still { offer: None };
+        self.set_phase(Phase::Still { offer: None });
         self.shown = Shown::Hidden;
     }
 
@@ -186,7 +195,7 @@ impl Settling {
         rules: Rules,
     ) -> Option<Report> {
         if seen.size() == 0 {
-            match (heard, self.phase) {
+            match (heard, self.phase()) {
                 // Emptied to be written anew, as by cp: the bytes are about to come.
                 (Heard::Written, _) if self.is_shown() => {
                     self.wait(seen, Since::Found, now, SCAN_QUIET);
@@ -208,7 +217,7 @@ impl Settling {
             return self.offer_if_due(now);
         }
         if let (Heard::Written, Phase::Waiting { seen: before, since: Since::Doubted, .. }) =
-            (heard, self.phase)
+            (heard, self.phase())
             && before == *seen
         {
             // Late news of the write that was seen. Truncated by its path, a file has no writer who will close it.
@@ -217,7 +226,7 @@ impl Settling {
         // Only the inode's other metadata moved, as far as can be told.
         let same_bytes = on_offer.is_some_and(|offered| offered.same_contents(seen));
         let heard = if heard == Heard::Written && !self.has_writer(seen) { Heard::Touched } else { heard };
-        match (heard, self.phase) {
+        match (heard, self.phase()) {
             (Heard::Looked | Heard::Lost, Phase::Still { .. } | Phase::Waiting { .. }) if same_bytes => {
                 self.settle(seen, age, now)
             }
@@ -233,7 +242,7 @@ impl Settling {
             (Heard::Written, Phase::Writing { .. }) => self.pend(),
             (Heard::Written, _) => {
                 self.count_round(now);
-                self.phase = Phase::Writing { seen: *seen, until: now + rules.open() };
+                self.set_phase(Phase::Writing { seen: *seen, until: now + rules.open() });
                 self.pend()
             }
 
@@ -271,7 +280,7 @@ impl Settling {
             (Heard::Due, Phase::Waiting { .. }) => self.find(seen, age, now, rules),
             (Heard::Due, Phase::Writing { .. }) => {
                 let rest = rules.open().saturating_sub(age).max(DEBOUNCE);
-                self.phase = Phase::Writing { seen: *seen, until: now + rest };
+                self.set_phase(Phase::Writing { seen: *seen, until: now + rest });
                 None
             }
             (Heard::Due, Phase::Still { offer: Some(due) }) if due <= now => {
@@ -298,7 +307,7 @@ impl Settling {
     /// Whether what is told as a write is a writer's, who will close the file. Setting nothing but the mtime (as
     /// rsync does) and truncating by path are told as writes, and no close follows.
     fn has_writer(&self, seen: &Binding) -> bool {
-        let before = match self.phase {
+        let before = match self.phase() {
             Phase::Writing { .. } => return true,
             Phase::Waiting { seen, .. } => Some(seen),
             Phase::Still { .. } => self.on_offer(),
@@ -308,7 +317,7 @@ impl Settling {
 
     /// The round that the file is in once it leaves what it was offered as.
     fn round(&self, now: Instant) -> u8 {
-        match (self.shown, self.phase, self.offered) {
+        match (self.shown, self.phase(), self.offered) {
             (Shown::Settled, Phase::Still { .. }, Some((_, since))) => {
                 next_round(self.rounds, now.saturating_duration_since(since))
             }
@@ -347,7 +356,7 @@ impl Settling {
 
     fn wait(&mut self, seen: &Binding, since: Since, now: Instant, wait: Duration) {
         self.count_round(now);
-        self.phase = Phase::Waiting { seen: *seen, until: now + wait, since };
+        self.set_phase(Phase::Waiting { seen: *seen, until: now + wait, since });
     }
 
     fn pend(&mut self) -> Option<Report> {
@@ -361,18 +370,18 @@ impl Settling {
         self.count_round(now);
         let rest = TICK.saturating_sub(age);
         self.offered = Some((*seen, now + rest));
-        self.phase = Phase::Still { offer: Some(now + rest) };
+        self.set_phase(Phase::Still { offer: Some(now + rest) });
         self.shown = Shown::Still;
         self.offer_if_due(now).or(Some(Report::Still))
     }
 
     /// Of one that is ready.
     fn offer_if_due(&mut self, now: Instant) -> Option<Report> {
-        let Phase::Still { offer: Some(due) } = self.phase else { return None };
+        let Phase::Still { offer: Some(due) } = self.phase() else { return None };
         if now < due {
             return None;
         }
-        self.phase = Phase::Still { offer: None };
+        self.set_phase(Phase::Still { offer: None });
         self.shown = Shown::Settled;
         Some(Report::Settled)
     }

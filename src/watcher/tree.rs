@@ -23,6 +23,9 @@ pub(super) struct Entry {
     pub(super) scan: u64,
 }
 
+/// There are as many as files.
+const _: () = assert!(size_of::<Entry>() <= 120);
+
 pub(super) enum Kind {
     Directory(Directory),
     File(KnownFile),
