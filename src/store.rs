@@ -16,7 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,9 @@ pub(crate) enum StoreError {
     /// No fault of the file's: it may be known another time.
     #[error("the file was moved, and what it is to hold can't be read now")]
     Unproven,
+    /// No fault of the file's: there may be one a moment later.
+    #[error("the system has no descriptor left to open the file with; raise the limit: ulimit -n")]
+    NoDescriptor,
 }
 
 /// Finds the open file for a torrent, or opens it.
@@ -46,8 +49,8 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     roots: Arc<Roots>,
     open: Mutex<HashMap<Key, Weak<OpenFile>>>,
-    /// That there was no descriptor for a file was said, and there has been none since.
-    lacks_descriptors: AtomicBool,
+    /// When there was no descriptor for a file the last time, in seconds since `epoch`, plus one; 0 is never.
+    lacked: AtomicU32,
     closer: Closer,
     epoch: Instant,
 }
@@ -60,24 +63,23 @@ enum Key {
     Moved(Binding),
 }
 
-/// How often to see whether there is a descriptor for a file again.
-const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for one. Connections give theirs back sooner: they end, or are ended for saying nothing.
-const MAX_DESCRIPTOR_WAIT: Duration = Duration::from_secs(300);
+/// A lack of descriptors is over when nothing was short of one for so long. Until then it isn't said again: some of
+/// those who wait get one now and then.
+const LACK_IS_OVER: Duration = Duration::from_secs(60);
 
 impl Store {
     pub(crate) fn new(roots: Arc<Roots>) -> Self {
         Self {
             roots,
             open: Mutex::default(),
-            lacks_descriptors: AtomicBool::new(false),
+            lacked: AtomicU32::new(0),
             closer: Closer::start(),
             epoch: Instant::now(),
         }
     }
 
-    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk, and for a descriptor where
-    /// all are taken: that is no fault of the file's.
+    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk, but not for a descriptor
+    /// where all are taken: whoever asked has a turn of the disk, which others wait for.
     pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
         self.share(Key::Hashed(file.binding.contents()), file, || Ok(None))
     }
@@ -118,21 +120,21 @@ impl Store {
         Ok(opened)
     }
 
-    fn open_file(&self, file: &SettledFile) -> io::Result<File> {
-        let end = Instant::now() + MAX_DESCRIPTOR_WAIT;
-        loop {
-            match self.roots.get(file.at.root).open(&file.target) {
-                Err(error) if is_lack_of_descriptors(&error) && Instant::now() < end => {
-                    if !self.lacks_descriptors.swap(true, Ordering::Relaxed) {
-                        warn!(%error, "downloads wait for a file to be opened; raise the limit: ulimit -n");
-                    }
-                    std::thread::sleep(DESCRIPTOR_PAUSE);
-                }
-                opened => {
-                    self.lacks_descriptors.store(false, Ordering::Relaxed);
-                    return opened;
-                }
+    fn open_file(&self, file: &SettledFile) -> Result<File, StoreError> {
+        match self.roots.get(file.at.root).open(&file.target) {
+            Err(error) if is_lack_of_descriptors(&error) => {
+                self.say_lack(&error);
+                Err(StoreError::NoDescriptor)
             }
+            opened => Ok(opened?),
+        }
+    }
+
+    fn say_lack(&self, error: &io::Error) {
+        let now = seconds_since(self.epoch);
+        let before = self.lacked.swap(now, Ordering::Relaxed);
+        if before == 0 || u64::from(now.saturating_sub(before)) >= LACK_IS_OVER.as_secs() {
+            warn!(%error, "downloads wait for a file to be opened; raise the limit: ulimit -n");
         }
     }
 
@@ -144,6 +146,11 @@ impl Store {
     fn find(&self, key: &Key) -> Option<Arc<OpenFile>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(key).and_then(Weak::upgrade)
     }
+}
+
+/// Plus one, so that 0 can be never.
+fn seconds_since(epoch: Instant) -> u32 {
+    u32::try_from(epoch.elapsed().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
 }
 
 /// Whether the process or the system has too many open files.
@@ -340,7 +347,7 @@ impl Record {
     }
 
     fn now(&self) -> u32 {
-        u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
+        seconds_since(self.epoch)
     }
 
     fn is_fresh(&self, now: u32) -> bool {

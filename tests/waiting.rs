@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::files::{Contents, KIB, MIB};
-use crate::support::http::Response;
+use crate::support::http::{Request, Response};
 use crate::support::seed::Seed;
-use crate::support::server::Server;
+use crate::support::server::{Server, serve_target};
 use crate::support::torrent::Torrent;
-use crate::support::wire::{id, request};
+use crate::support::tracker::{Answer, DOWNLOADER, announce_target, encode_all};
+use crate::support::wire::{Peer, id, request};
 use crate::support::{DEADLINE, wait_for};
 
 #[test]
@@ -94,4 +95,54 @@ fn downloads_and_hashing_wait_for_a_descriptor() {
     assert!(body[8..] == seed.contents.bytes()[..16384]);
     assert!(peer.fetch(0, 16384, 16384) == seed.contents.bytes()[16384..32768]);
     seed.server.torrent("next").assert_describes(&next);
+}
+
+/// Hundreds of downloads wait for a descriptor, of more files than threads may wait for one disk. They hold nothing that
+/// others need, and none of them is given up.
+#[test]
+fn downloads_that_wait_for_a_descriptor_hold_up_nothing_else() {
+    const FILES: u64 = 40;
+    const PEERS_OF_EACH: usize = 6;
+    let seed = Seed::with(100 * KIB, |setup| setup.option("--upload-slots", "1000"));
+    let others: Vec<Contents> = (0..FILES).map(|n| Contents::new(n, 20 * KIB)).collect();
+    let mut waiting = Vec::new();
+    for (n, contents) in others.iter().enumerate() {
+        let name = format!("other-{n}");
+        seed.rename_in(contents, &name);
+        let info_hash = seed.server.torrent(&name).info_hash;
+        for _ in 0..PEERS_OF_EACH {
+            waiting.push((contents, Peer::join_unchoked(seed.server.peers(), info_hash)));
+        }
+    }
+    let mut open = seed.join_unchoked();
+    open.fetch(0, 0, 16384);
+    // What can't be accepted any more must be there before.
+    let mut http = BufReader::new(TcpStream::connect(seed.server.http()).expect("it accepts connections"));
+    Request::get(serve_target("file")).send_on(&mut http).expect(200);
+
+    seed.server.limit_descriptors(true);
+    for (_, peer) in &mut waiting {
+        peer.send(&request(0, 0, 16384));
+    }
+    let is_said = "downloads wait for a file to be opened";
+    wait_for("the downloads to wait", || seed.server.has_logged(is_said).then_some(()));
+    for (n, contents) in others.iter().enumerate() {
+        let answer = Request::get(serve_target(format!("other-{n}"))).send_on(&mut http).expect(200);
+        let torrent = Torrent::read(&answer.body);
+        torrent.assert_describes(contents);
+        let announce = announce_target(&encode_all(&torrent.info_hash), 1001, DOWNLOADER);
+        Answer::read(Request::get(announce).send_on(&mut http).expect(200).body).peers();
+    }
+    for begin in [16384, 32768] {
+        let block = &seed.contents.bytes()[begin as usize..][..16384];
+        assert!(open.fetch(0, begin, 16384) == block);
+    }
+    seed.server.limit_descriptors(false);
+    for (contents, peer) in &mut waiting {
+        let (id, body) = peer.message();
+        assert_eq!(id, id::PIECE);
+        assert!(body[8..] == contents.bytes()[..16384]);
+    }
+    assert_eq!(seed.server.count_logged(is_said), 1, "it is said once");
+    assert!(!seed.server.has_logged("no longer served"), "it is no fault of the files");
 }

@@ -61,7 +61,8 @@ impl Closed {
     /// The torrent whose file the connection found fault with.
     pub(super) fn doubted(&self) -> Option<&Arc<Torrent>> {
         match self {
-            Self::Store(StoreError::Unproven, _) | Self::Metadata(MetadataError::Unavailable, _) => None,
+            Self::Store(StoreError::Unproven | StoreError::NoDescriptor, _)
+            | Self::Metadata(MetadataError::Unavailable, _) => None,
             Self::Store(_, torrent) | Self::Metadata(MetadataError::Lost, torrent) => Some(torrent),
             _ => None,
         }
@@ -82,6 +83,7 @@ impl Closed {
             Self::Opening(OpeningError::Mse(error)) if are_policies_apart(error) => "encryption_policy",
             Self::Protocol(SessionError::OwnPeerId) => "ourselves",
             Self::Protocol(SessionError::Eof) => "network",
+            Self::Store(StoreError::NoDescriptor, _) => "no_descriptor",
             Self::Store(..) | Self::Metadata(..) => "file",
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
             Self::Protocol(error) if error.is_violation() => "violation",

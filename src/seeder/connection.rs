@@ -19,6 +19,7 @@ use tracing::trace;
 use super::Shared;
 use super::closed::Closed;
 use super::half_open::Handshaking;
+use super::lack::Lack;
 use super::opening::Opened;
 use super::outgoing::{Item, Outgoing, Plan};
 use super::roster::{Membership, Way};
@@ -381,21 +382,30 @@ impl<'a> Connection<'a> {
         let file = self.file.clone();
         self.disk_work = Some(Box::pin(async move {
             let device = torrent.file().binding.device();
-            let turn = disks.turn(torrent.disk(), device).await.ok_or(StoreError::Changed)?;
-            let work = move || {
-                let _turn = turn;
-                let file = match file {
-                    Some(file) => file,
-                    None if torrent.is_moved() => {
-                        let digests = || metadata.digests(&torrent).map_err(unproven);
-                        store.open_moved(torrent.file(), torrent.geometry(), digests)?
-                    }
-                    None => store.open(torrent.file())?,
+            let mut lack = Lack::default();
+            loop {
+                let turn = disks.turn(torrent.disk(), device).await.ok_or(StoreError::Changed)?;
+                let (store, metadata, torrent) = (Arc::clone(&store), metadata.clone(), Arc::clone(&torrent));
+                let (file, range) = (file.clone(), range.clone());
+                let work = move || {
+                    let _turn = turn;
+                    let file = match file {
+                        Some(file) => file,
+                        None if torrent.is_moved() => {
+                            let digests = || metadata.digests(&torrent).map_err(unproven);
+                            store.open_moved(torrent.file(), torrent.geometry(), digests)?
+                        }
+                        None => store.open(torrent.file())?,
+                    };
+                    let sameness = file.prepare(&range)?;
+                    Ok((file, sameness))
                 };
-                let sameness = file.prepare(&range)?;
-                Ok((file, sameness))
-            };
-            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+                let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+                let Err(StoreError::NoDescriptor) = done else { return done };
+                // Others have the turn meanwhile.
+                let Some(next) = lack.retry(Instant::now()) else { return done };
+                tokio::time::sleep_until(next.into()).await;
+            }
         }));
     }
 

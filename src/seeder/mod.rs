@@ -9,6 +9,7 @@ mod connection;
 mod dialler;
 mod half_open;
 mod hold_off;
+mod lack;
 mod opening;
 mod outgoing;
 mod peer;

@@ -111,18 +111,20 @@ impl Transport {
 }
 
 fn send_clear(stream: &TcpStream, outgoing: &Outgoing, file: Option<&OpenFile>) -> Result<usize, SendError> {
-    let mut changed = false;
+    let mut failed = None;
     let sent = stream.try_io(Interest::WRITABLE, || {
         store::send(stream.as_fd(), outgoing.segments(file)).or_else(|error| match error {
             StoreError::Io(error) => Err(error),
-            // What is unproven isn't sent.
-            StoreError::Changed | StoreError::Unproven => {
-                changed = true;
+            of_file => {
+                failed = Some(of_file);
                 Ok(0)
             }
         })
     });
-    if changed { Err(SendError::File(StoreError::Changed)) } else { sent.map_err(SendError::Socket) }
+    match failed {
+        Some(error) => Err(SendError::File(error)),
+        None => sent.map_err(SendError::Socket),
+    }
 }
 
 impl Encrypted {
