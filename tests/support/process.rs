@@ -105,6 +105,11 @@ impl Running {
         kib * 1024
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it is alive").count()
+    }
+
     /// Sets how many open files the process may come to from now on.
     pub(crate) fn limit_descriptors(&self, count: u64) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

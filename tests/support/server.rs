@@ -251,6 +251,11 @@ impl Server {
         self.process.memory()
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        self.process.descriptors()
+    }
+
     /// Lets it open no more files or sockets than it has, or as many as it likes again.
     pub(crate) fn limit_descriptors(&self, limited: bool) {
         self.process.limit_descriptors(if limited { 0 } else { 1024 });
