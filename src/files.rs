@@ -213,7 +213,7 @@ impl fmt::Debug for FilePath {
 ///
 /// Packed, since each file has several: else a quarter would be padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub(crate) struct Timestamp {
     seconds: i64,
     nanoseconds: u32,
