@@ -15,6 +15,7 @@ mod outgoing;
 mod peer;
 mod roster;
 mod slots;
+mod socket;
 mod spread;
 mod transport;
 
@@ -34,6 +35,7 @@ use self::half_open::HalfOpen;
 use self::hold_off::{HoldOff, Patience};
 use self::roster::Roster;
 use self::slots::Slots;
+use self::socket::SocketOptions;
 use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
@@ -85,6 +87,7 @@ struct Shared {
     hold_off: Mutex<HoldOff>,
     buffers: Arc<Buffers>,
     session: SessionConfig,
+    socket: SocketOptions,
     encryption: Encryption,
     /// From where we dial, if we listen on one address only.
     local_ip: Option<IpAddr>,
@@ -146,6 +149,7 @@ impl Seeder {
             hold_off: Mutex::new(HoldOff::new(patience)),
             buffers: Buffers::new(limits.unsent),
             session,
+            socket: SocketOptions::default(),
             encryption: config.encryption,
             local_ip: Some(listening.ip()).filter(|ip| !ip.is_unspecified()),
             shutdown,

@@ -65,8 +65,7 @@ impl Shared {
         session: SessionConfig,
     ) -> Result<Closed, Closed> {
         let began = Instant::now();
-        // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
-        stream.set_nodelay(true)?;
+        self.socket.apply(&stream)?;
         let opening = opening::accept(stream, self.encryption, &self.catalog);
         let opened = self.open(opening, began, &handshaking).await?;
         let session = Session::accept(began, session, ip);
@@ -115,7 +114,7 @@ impl Shared {
         };
         let began = Instant::now();
         let handshaking = self.half_open.enter();
-        stream.set_nodelay(true)?;
+        self.socket.apply(&stream)?;
         let info_hash = torrent.info_hash();
         let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding(torrent));
         let hello = match session.poll_output() {
