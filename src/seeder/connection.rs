@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use distributor_proto::{Event, InfoHash, Input, Output, Seeding, Session, Transmit};
 use tokio::io::Interest;
-use tokio_util::sync::CancellationToken;
 use tracing::trace;
 
 use super::Shared;
 use super::closed::Closed;
 use super::half_open::Handshaking;
 use super::lack::Lack;
+use super::notices::{Notice, Notices};
 use super::opening::Opened;
 use super::outgoing::{Item, Outgoing, Plan};
 use super::roster::{Membership, Way};
@@ -46,6 +46,7 @@ pub(super) struct Connection<'a> {
     way: Way,
     session: Session,
     seat: Seat,
+    notices: Notices,
     /// Until the peer's handshake is complete.
     handshaking: Option<Handshaking>,
     /// What the encryption's keys were made from.
@@ -53,8 +54,6 @@ pub(super) struct Connection<'a> {
     /// Once it is known what the peer wants.
     membership: Option<Membership>,
     torrent: Option<Arc<Torrent>>,
-    /// The torrent's; of no meaning before.
-    revoked: CancellationToken,
     /// Opened when the first block is asked for.
     file: Option<Arc<OpenFile>>,
     file_used: Instant,
@@ -117,18 +116,20 @@ impl<'a> Connection<'a> {
     ) -> Result<Self, Closed> {
         let now = Instant::now();
         session.handle_input(now, Input::Received(&opened.received))?;
+        let seat = shared.slots.take_seat(ip);
+        let notices = Notices::new(&shared.shutdown, handshaking.displaced(), seat.decisions());
         Ok(Self {
             transport: Transport::new(opened.stream, opened.cipher, &shared.buffers),
             shared,
             ip,
             way,
             session,
-            seat: shared.slots.take_seat(ip),
+            seat,
+            notices,
             handshaking: Some(handshaking),
             agreed: opened.info_hash,
             membership: None,
             torrent: None,
-            revoked: CancellationToken::new(),
             file: None,
             file_used: now,
             disk_work: None,
@@ -173,10 +174,7 @@ impl<'a> Connection<'a> {
             let interest = self.interest(can_send);
             tokio::select! {
                 biased;
-                () = self.shared.shutdown.cancelled() => return Err(Closed::Shutdown),
-                () = self.revoked.cancelled() => return Err(self.closed_because_revoked()),
-                () = displaced(&self.handshaking) => return Err(Closed::Displaced),
-                unchoked = self.seat.decided() => self.on_decision(unchoked)?,
+                notice = self.notices.next() => self.on_notice(notice)?,
                 done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
                 metadata = metadata_there(&mut self.metadata_owed) => self.pay_metadata(metadata)?,
                 ready = self.transport.ready(interest) => {
@@ -288,10 +286,20 @@ impl<'a> Connection<'a> {
         let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.ip, self.way);
         let membership = membership.ok_or(Closed::Crowded(info_hash))?;
         self.shared.dialler().came(info_hash, self.ip);
-        self.revoked = torrent.revoked().clone();
+        self.notices.wait_for_revocation(torrent.revoked());
         self.membership = Some(membership);
         self.torrent = Some(torrent);
         Ok(())
+    }
+
+    fn on_notice(&mut self, notice: Notice) -> Result<(), Closed> {
+        match notice {
+            Notice::Shutdown => Err(Closed::Shutdown),
+            Notice::Revoked => Err(self.closed_because_revoked()),
+            Notice::Displaced if self.is_greeted() => Ok(()),
+            Notice::Displaced => Err(Closed::Displaced),
+            Notice::Decision(unchoked) => self.on_decision(unchoked),
+        }
     }
 
     fn on_decision(&mut self, unchoked: bool) -> Result<(), Closed> {
@@ -437,13 +445,6 @@ fn unproven(error: MetadataError) -> StoreError {
     match error {
         MetadataError::Lost => StoreError::Changed,
         MetadataError::Unavailable => StoreError::Unproven,
-    }
-}
-
-async fn displaced(handshaking: &Option<Handshaking>) {
-    match handshaking {
-        Some(handshaking) => handshaking.displaced().await,
-        None => pending().await,
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) struct Handshaking {
 
 impl Handshaking {
     /// Ends when a newcomer has taken the place.
-    pub(super) async fn displaced(&self) {
-        self.displaced.cancelled().await;
+    pub(super) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.displaced.clone().cancelled_owned()
     }
 }
 

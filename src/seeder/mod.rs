@@ -10,6 +10,7 @@ mod dialler;
 mod half_open;
 mod hold_off;
 mod lack;
+mod notices;
 mod opening;
 mod outgoing;
 mod peer;

@@ -1,6 +1,7 @@
 //! The upload slots and who sits in them: carries the choker's decisions to the connections.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -128,11 +129,9 @@ impl Seat {
         }
     }
 
-    /// Waits until the choker has decided anew; whether this peer is to be unchoked now.
-    pub(super) async fn decided(&mut self) -> bool {
-        // The sender lives in the table for as long as this seat does.
-        let _ = self.decision.changed().await;
-        *self.decision.borrow_and_update()
+    /// What the choker decides from now on.
+    pub(super) fn decisions(&self) -> Decisions {
+        Decisions(self.decision.clone())
     }
 }
 
@@ -140,6 +139,21 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.set_interested(false, Instant::now());
         self.slots.seats().by_id.remove(&self.id);
+    }
+}
+
+/// The choker's decisions on one connection. Only the latest counts.
+#[derive(Debug)]
+pub(super) struct Decisions(watch::Receiver<bool>);
+
+impl Decisions {
+    /// Waits until the choker has decided anew; whether the peer is to be unchoked now. Never ends once the seat is
+    /// left.
+    pub(super) async fn next(&mut self) -> bool {
+        match self.0.changed().await {
+            Ok(()) => *self.0.borrow_and_update(),
+            Err(_) => pending().await,
+        }
     }
 }
 

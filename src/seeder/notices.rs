@@ -1,0 +1,80 @@
+//! What a connection is told from elsewhere in the program. It comes seldom, and each connection's data all the time:
+//! so whoever waits for both looks here only when there is news. To ask each time would be to lock, for every message
+//! of every peer, what all connections share.
+
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use super::slots::Decisions;
+
+/// What is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The program ends.
+    Shutdown,
+    /// The torrent is served no longer.
+    Revoked,
+    /// A newcomer has taken the place among those whose handshake isn't complete.
+    Displaced,
+    /// The choker has decided; whether the peer is to be unchoked.
+    Decision(bool),
+}
+
+/// One connection's notices.
+#[derive(Debug)]
+pub(super) struct Notices {
+    /// Each is polled only when it was woken.
+    waits: FuturesUnordered<Wait>,
+}
+
+type Wait = Pin<Box<dyn Future<Output = (Notice, Option<Decisions>)> + Send>>;
+
+impl Notices {
+    pub(super) fn new(
+        shutdown: &CancellationToken,
+        displaced: impl Future<Output = ()> + Send + 'static,
+        decisions: Decisions,
+    ) -> Self {
+        let notices = Self { waits: FuturesUnordered::new() };
+        notices.wait(shutdown.clone().cancelled_owned(), Notice::Shutdown);
+        notices.wait(displaced, Notice::Displaced);
+        notices.wait_for_decision(decisions);
+        notices
+    }
+
+    /// From now on it is told when the torrent is served no longer.
+    pub(super) fn wait_for_revocation(&self, revoked: &CancellationToken) {
+        self.wait(revoked.clone().cancelled_owned(), Notice::Revoked);
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Notice {
+        match self.waits.next().await {
+            Some((notice, decisions)) => {
+                if let Some(decisions) = decisions {
+                    self.wait_for_decision(decisions);
+                }
+                notice
+            }
+            // There is always one that waits.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn wait(&self, until: impl Future<Output = ()> + Send + 'static, notice: Notice) {
+        self.waits.push(Box::pin(async {
+            until.await;
+            (notice, None)
+        }));
+    }
+
+    fn wait_for_decision(&self, mut decisions: Decisions) {
+        self.waits.push(Box::pin(async {
+            let unchoked = decisions.next().await;
+            (Notice::Decision(unchoked), Some(decisions))
+        }));
+    }
+}
