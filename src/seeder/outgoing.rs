@@ -7,10 +7,13 @@ use std::ops::Range;
 use bytes::Bytes;
 use distributor_proto::{BLOCK_HEADER_LEN, Block};
 
-use crate::store::{MAX_SEGMENTS, OpenFile, Ready, Segment};
+use crate::store::{MAX_SEGMENTS, Ready, Segment};
 
-/// As much as one vectored write takes, a header and a block being two segments. More would only be older when sent.
+/// As much as one vectored write takes, a header and a block being two segments.
 const MAX_ITEMS: usize = MAX_SEGMENTS / 2;
+/// So much makes the copying dear and everything around it cheap. More would only be older when sent: what the session
+/// still has can be cancelled, and refused under choke.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Something to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,25 +23,19 @@ pub(super) enum Item {
     Block([u8; BLOCK_HEADER_LEN], Block),
 }
 
-/// What is to be done about the queue.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// What stands first can be sent. If not, and there is something, it is what has to be made ready.
-    pub(super) can_send: bool,
-    /// The first range of the file that is wanted but not ready.
-    pub(super) make_ready: Option<Range<u64>>,
-}
-
 /// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`].
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     queue: VecDeque<Item>,
+    /// How many bytes all of them have.
+    len: usize,
     /// How many bytes of the first are sent already.
     sent: usize,
 }
 
 impl Outgoing {
     pub(super) fn push(&mut self, item: Item) {
+        self.len += len(&item);
         self.queue.push_back(item);
     }
 
@@ -52,33 +49,28 @@ impl Outgoing {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_ITEMS
+        self.queue.len() >= MAX_ITEMS || self.len >= MAX_BYTES
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// What to do next. Decided at one moment: a block is either to be sent or to be made ready.
-    pub(super) fn plan(&self, file: Option<&OpenFile>) -> Plan {
-        let ready = file.and_then(OpenFile::ready);
-        let unready = self.queue.iter().enumerate().find_map(|(position, item)| match item {
+    /// The first block that can't be sent now: its place in the queue, and the range of the file that is wanted.
+    pub(super) fn unready(&self, ready: Option<Ready<'_>>) -> Option<(usize, Range<u64>)> {
+        self.queue.iter().enumerate().find_map(|(place, item)| match item {
             Item::Bytes(_) => None,
             Item::Block(_, block) => {
                 let range = block.range();
-                (!covers(ready, &range)).then_some((position, range))
+                let is_ready = ready.is_some_and(|ready| ready.covers(&range));
+                (!is_ready).then_some((place, range))
             }
-        });
-        Plan {
-            can_send: !self.queue.is_empty() && unready.as_ref().is_none_or(|(position, _)| *position > 0),
-            make_ready: unready.map(|(_, range)| range),
-        }
+        })
     }
 
     /// Everything up to the first block that isn't ready.
-    pub(super) fn segments<'a>(&'a self, file: Option<&'a OpenFile>) -> impl Iterator<Item = Segment<'a>> {
+    pub(super) fn segments<'a>(&'a self, ready: Option<Ready<'a>>) -> impl Iterator<Item = Segment<'a>> {
         let mut skip = self.sent;
-        let ready = file.and_then(OpenFile::ready);
         self.queue
             .iter()
             .map_while(move |item| {
@@ -101,13 +93,17 @@ impl Outgoing {
         self.sent += sent;
         while let Some(first) = self.queue.front().map(len).filter(|len| *len <= self.sent) {
             self.sent -= first;
+            self.len -= first;
             self.queue.pop_front();
         }
     }
-}
 
-fn covers(ready: Option<Ready<'_>>, range: &Range<u64>) -> bool {
-    ready.is_some_and(|ready| ready.covers(range))
+    /// Gives back the memory of what was there, once nothing is.
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
 }
 
 fn len(item: &Item) -> usize {
@@ -129,7 +125,7 @@ fn rest_of_block(block: Block, skip: usize) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributor_proto::{Geometry, block_header};
+    use distributor_proto::{BLOCK_LEN, Geometry, block_header};
 
     fn bytes(text: &'static str) -> Item {
         Item::Bytes(Bytes::from_static(text.as_bytes()))
@@ -157,7 +153,8 @@ mod tests {
         assert_eq!(sent_bytes(&outgoing), b"choke");
         outgoing.advance(5);
         assert!(outgoing.is_empty());
-        assert_eq!(outgoing.plan(None), Plan { can_send: false, make_ready: None });
+        assert_eq!(outgoing.unready(None), None);
+        assert_eq!(outgoing.len, 0);
     }
 
     #[test]
@@ -168,10 +165,9 @@ mod tests {
         outgoing.push(Item::Block(block_header(block), block));
         outgoing.push(bytes("choke"));
         assert_eq!(sent_bytes(&outgoing), b"unchoke");
-        let make_ready = Some(65_546..65_566);
-        assert_eq!(outgoing.plan(None), Plan { can_send: true, make_ready: make_ready.clone() });
+        assert_eq!(outgoing.unready(None), Some((1, 65_546..65_566)));
         outgoing.advance(7);
-        assert_eq!(outgoing.plan(None), Plan { can_send: false, make_ready });
+        assert_eq!(outgoing.unready(None), Some((0, 65_546..65_566)));
     }
 
     #[test]
@@ -182,5 +178,19 @@ mod tests {
             outgoing.push(bytes("x"));
         }
         assert!(outgoing.is_full());
+    }
+
+    #[test]
+    fn is_full_when_more_would_only_be_older() {
+        let geometry = Geometry::new(u64::from(BLOCK_LEN) * 1000, BLOCK_LEN).unwrap();
+        let blocks = (0..).map(|piece| geometry.block(piece, 0, BLOCK_LEN).unwrap());
+        let mut outgoing = Outgoing::default();
+        for block in blocks.take(MAX_BYTES / BLOCK_LEN as usize) {
+            assert!(!outgoing.is_full());
+            outgoing.push(Item::Block(block_header(block), block));
+        }
+        assert!(outgoing.is_full());
+        outgoing.advance(BLOCK_HEADER_LEN + BLOCK_LEN as usize);
+        assert!(!outgoing.is_full());
     }
 }

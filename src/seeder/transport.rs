@@ -3,17 +3,18 @@
 
 use std::cell::RefCell;
 use std::future::pending;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use distributor_proto::{MseStream, Rc4Pair};
-use tokio::io::{Interest, Ready};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::buffers::{Buffer, Buffers};
 use super::outgoing::Outgoing;
-use crate::store::{self, OpenFile, StoreError};
+use crate::store::{self, StoreError};
 
 /// How much is read from a socket at a time. Peers send little to a seeder: this is a hundred requests and more.
 pub(super) const READ_LEN: usize = 16 * 1024;
@@ -73,7 +74,7 @@ impl Transport {
     }
 
     /// Waits for what is of interest; for ever, if nothing is.
-    pub(super) async fn ready(&self, interest: Option<Interest>) -> io::Result<Ready> {
+    pub(super) async fn ready(&self, interest: Option<Interest>) -> io::Result<tokio::io::Ready> {
         match interest {
             Some(interest) => self.stream.ready(interest).await,
             None => pending().await,
@@ -83,7 +84,18 @@ impl Transport {
     /// Reads once and hands over what came: at most [`READ_LEN`] bytes, nothing at the end of the stream.
     pub(super) fn receive<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = self.stream.try_read(scratch)?;
+            let mut read = None;
+            let tried = self.stream.try_io(Interest::READABLE, || {
+                let len = (&*SockRef::from(&self.stream)).read(scratch)?;
+                read = Some(len);
+                // A short read has emptied the socket, and what comes next is told of anew: to try again only to hear
+                // that there is nothing would be every other system call. The end is still to be read, and stays told.
+                if (1..scratch.len()).contains(&len) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            let read = match (read, tried) {
+                (Some(read), _) => read,
+                (None, tried) => tried.map(|()| 0)?,
+            };
             let received = scratch.get_mut(..read).unwrap_or_default();
             if let Some(cipher) = &mut self.cipher {
                 cipher.streams.decrypt(received);
@@ -97,23 +109,27 @@ impl Transport {
     pub(super) fn send(
         &mut self,
         outgoing: &mut Outgoing,
-        file: Option<&OpenFile>,
+        ready: Option<store::Ready<'_>>,
     ) -> Result<usize, SendError> {
         match &mut self.cipher {
             None => {
-                let sent = send_clear(&self.stream, outgoing, file)?;
+                let sent = send_clear(&self.stream, outgoing, ready)?;
                 outgoing.advance(sent);
                 Ok(sent)
             }
-            Some(cipher) => cipher.send(&self.stream, outgoing, file),
+            Some(cipher) => cipher.send(&self.stream, outgoing, ready),
         }
     }
 }
 
-fn send_clear(stream: &TcpStream, outgoing: &Outgoing, file: Option<&OpenFile>) -> Result<usize, SendError> {
+fn send_clear(
+    stream: &TcpStream,
+    outgoing: &Outgoing,
+    ready: Option<store::Ready<'_>>,
+) -> Result<usize, SendError> {
     let mut failed = None;
     let sent = stream.try_io(Interest::WRITABLE, || {
-        store::send(stream.as_fd(), outgoing.segments(file)).or_else(|error| match error {
+        store::send(stream.as_fd(), outgoing.segments(ready)).or_else(|error| match error {
             StoreError::Io(error) => Err(error),
             of_file => {
                 failed = Some(of_file);
@@ -132,11 +148,11 @@ impl Encrypted {
         &mut self,
         stream: &TcpStream,
         outgoing: &mut Outgoing,
-        file: Option<&OpenFile>,
+        ready: Option<store::Ready<'_>>,
     ) -> Result<usize, SendError> {
         let mut unsent = match self.unsent.take() {
             Some(unsent) => unsent,
-            None => self.encrypt(outgoing, file).map_err(SendError::File)?,
+            None => self.encrypt(outgoing, ready).map_err(SendError::File)?,
         };
         let bytes = unsent.buffer.get(unsent.start..unsent.end).unwrap_or_default();
         if bytes.is_empty() {
@@ -151,10 +167,14 @@ impl Encrypted {
     }
 
     /// As much of the queue as a buffer holds and is ready. The map is never looked into: files are read.
-    fn encrypt(&mut self, outgoing: &mut Outgoing, file: Option<&OpenFile>) -> Result<Unsent, StoreError> {
+    fn encrypt(
+        &mut self,
+        outgoing: &mut Outgoing,
+        ready: Option<store::Ready<'_>>,
+    ) -> Result<Unsent, StoreError> {
         let mut buffer = self.buffers.take();
         let mut end = 0;
-        for segment in outgoing.segments(file) {
+        for segment in outgoing.segments(ready) {
             let copied = segment.copy(buffer.get_mut(end..).unwrap_or_default())?;
             end += copied;
             if copied < segment.len() {
