@@ -31,6 +31,7 @@ mod settling;
 mod slow_storage;
 mod stress;
 mod support;
+mod uploading;
 mod waiting;
 mod watching;
 mod wire;

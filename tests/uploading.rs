@@ -1,0 +1,163 @@
+//! Many peers at a time: what they share, what those cost who wait, and that who doesn't read costs nothing.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::IpAddr;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
+use tempfile::TempDir;
+
+use crate::support::files::{Contents, KIB, MIB};
+use crate::support::seed::Seed;
+use crate::support::server::Server;
+use crate::support::wire::{Peer, id, request};
+
+const BLOCK: usize = 16 * KIB;
+/// A block and what goes before it on the wire.
+const MESSAGE: usize = 13 + BLOCK;
+
+/// Hosts of their own to the server, which has limits for each.
+fn host(n: usize) -> IpAddr {
+    let [.., high, low] = u32::try_from(n).expect("it fits").to_be_bytes();
+    [127, 1, high, low].into()
+}
+
+/// Connected, unchoked and never done: it asks for the same blocks again.
+struct Downloader {
+    peer: Peer,
+    blocks: u32,
+    asked: usize,
+    received: usize,
+}
+
+impl Downloader {
+    const IN_FLIGHT: usize = 8;
+
+    fn join(server: &Server, from: usize, info_hash: [u8; 20], len: usize) -> Self {
+        let peer = Peer::connect_from(host(from), server.peers());
+        let (mut peer, _) = peer.shake_hands(info_hash);
+        peer.send(&[0, 0, 0, 1, id::INTERESTED]);
+        peer.message_with(id::UNCHOKE);
+        // Room for all that is in flight: a window that closes may stay so until it is probed, 200 ms later, and that says
+        // nothing of the seeder.
+        SockRef::from(&*peer.stream())
+            .set_recv_buffer_size(Self::IN_FLIGHT * MESSAGE * 4)
+            .expect("a socket takes options");
+        peer.stream().set_nonblocking(true).expect("a socket takes options");
+        Self { peer, blocks: u32::try_from(len / BLOCK).expect("it fits"), asked: 0, received: 0 }
+    }
+
+    /// Takes what has come, as far as the buffer holds it, and asks for as much again.
+    fn go_on(&mut self, buffer: &mut [u8]) {
+        match self.peer.stream().read(buffer) {
+            Ok(0) => panic!("the seeder has hung up"),
+            Ok(read) => self.received += read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+        // After the unchoke there is nothing but blocks of one length.
+        let wanted = self.received / MESSAGE + Self::IN_FLIGHT - self.asked;
+        let requests: Vec<u8> = (self.asked..self.asked + wanted)
+            .flat_map(|n| {
+                // Four blocks are a piece.
+                let block = u32::try_from(n).expect("it fits") % self.blocks;
+                request(block / 4, block % 4 * BLOCK as u32, BLOCK as u32)
+            })
+            .collect();
+        self.peer.stream().write_all(&requests).expect("a few requests always find room");
+        self.asked += wanted;
+    }
+}
+
+#[test]
+fn two_hundred_peers_on_fifty_torrents_share_evenly() {
+    const TORRENTS: usize = 50;
+    const PEERS: usize = 200;
+    const LEN: usize = MIB;
+    let directory = TempDir::new().expect("a temporary directory can be made");
+    let names: Vec<String> = (0..TORRENTS).map(|n| n.to_string()).collect();
+    for (n, name) in names.iter().enumerate() {
+        Contents::new(n as u64, LEN).write(directory.path().join(name));
+    }
+    let server = Server::serving(directory.path()).option("--upload-slots", "unlimited").quiet().start();
+    let torrents: Vec<[u8; 20]> = names.iter().map(|name| server.torrent(name).info_hash).collect();
+    let mut downloaders: Vec<Downloader> = (0..PEERS)
+        .map(|n| Downloader::join(&server, n, *torrents.iter().cycle().nth(n).expect("endless"), LEN))
+        .collect();
+    let mut buffer = vec![0; 4 * MESSAGE];
+    let mut go_on_until = |each: usize| {
+        let all = |downloaders: &[Downloader]| downloaders.iter().map(|one| one.received).sum::<usize>();
+        while all(&downloaders) < PEERS * each {
+            downloaders.iter_mut().for_each(|downloader| downloader.go_on(&mut buffer));
+        }
+        downloaders.iter().map(|downloader| downloader.received).collect::<Vec<usize>>()
+    };
+    // Until then some have buffers that grow and files that are being opened.
+    let at_first = go_on_until(2 * MIB);
+    let at_last = go_on_until(12 * MIB);
+    let received = || at_last.iter().zip(&at_first).map(|(last, first)| last - first);
+    let even = received().sum::<usize>() / PEERS;
+    let shares = received().min().expect("some")..=received().max().expect("some");
+    assert!(
+        *shares.start() >= even * 9 / 10 && *shares.end() <= even * 11 / 10,
+        "even would be {even} bytes each, and they have {shares:?}"
+    );
+}
+
+#[test]
+fn five_thousand_peers_that_wait_cost_less_than_eight_kibibytes_each() {
+    const PEERS: usize = 5000;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("it may be raised that far");
+    let seed = Seed::with(MIB, |setup| setup.option("--upload-slots", "unlimited").quiet());
+    // What is there once, however many come.
+    drop(seed.join_unchoked());
+    let before = seed.server.memory();
+    let peers: Vec<Peer> = (0..PEERS)
+        .map(|n| {
+            let peer = Peer::connect_from(host(n), seed.server.peers());
+            let (mut peer, _) = peer.shake_hands(seed.info_hash);
+            peer.send(&[0, 0, 0, 1, id::INTERESTED]);
+            peer.message_with(id::UNCHOKE);
+            peer
+        })
+        .collect();
+    let each = seed.server.memory().saturating_sub(before) / PEERS as u64;
+    assert!(each < 8 * KIB as u64, "each costs {each} bytes");
+    assert_eq!(seed.server.metric("distributor_peers"), PEERS as u64);
+    seed.assert_serves();
+    drop(peers);
+}
+
+#[test]
+fn a_hundred_peers_that_never_read_cost_no_more_than_what_they_asked() {
+    const PEERS: usize = 100;
+    const REQUESTS: u32 = 400;
+    let seed = Seed::with(MIB, |setup| setup.option("--upload-slots", "unlimited").quiet());
+    let mut honest = seed.join_unchoked();
+    honest.fetch(0, 0, BLOCK as u32);
+    let before = seed.server.memory();
+    let greedy: Vec<Peer> = (0..PEERS)
+        .map(|n| {
+            let (mut peer, _) = Peer::connect_from(host(n), seed.server.peers()).shake_hands(seed.info_hash);
+            peer.send(&[0, 0, 0, 1, id::INTERESTED]);
+            peer.message_with(id::UNCHOKE);
+            let requests: Vec<u8> = (0..REQUESTS)
+                .flat_map(|n| request(n % 16, n / 16 % 4 * BLOCK as u32, BLOCK as u32))
+                .collect();
+            peer.send(&requests);
+            // The first has come, so the seeder is at work on the rest.
+            peer.read(MESSAGE);
+            peer
+        })
+        .collect();
+    for index in 0..16 {
+        let at = index as usize * 4 * BLOCK;
+        assert!(honest.fetch(index, 0, BLOCK as u32) == seed.contents.bytes()[at..at + BLOCK]);
+    }
+    // A request and a block that is about to go take some tens of bytes each; blocks take none, they stay in the file.
+    let each = seed.server.memory().saturating_sub(before) / PEERS as u64;
+    assert!(each < 64 * KIB as u64, "each costs {each} bytes");
+    drop(greedy);
+}
