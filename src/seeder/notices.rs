@@ -78,3 +78,28 @@ impl Notices {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::seeder::slots::Slots;
+
+    #[tokio::test]
+    async fn tells_of_one_decision_after_the_other_and_of_the_end() {
+        let (slots, shutdown, revoked) = (Slots::new(1), CancellationToken::new(), CancellationToken::new());
+        let seat = slots.take_seat([10, 0, 0, 1].into());
+        let mut notices = Notices::new(&shutdown, pending(), seat.decisions());
+        for interested in [true, false, true] {
+            seat.set_interested(interested, Instant::now());
+            assert_eq!(notices.next().await, Notice::Decision(interested));
+        }
+        notices.wait_for_revocation(&revoked);
+        revoked.cancel();
+        assert_eq!(notices.next().await, Notice::Revoked);
+        shutdown.cancel();
+        assert_eq!(notices.next().await, Notice::Shutdown);
+    }
+}
