@@ -31,8 +31,8 @@ pub enum Input<'a> {
     /// else waits to be sent, nothing is said: it is advice.
     Suggest(PieceIndex),
     /// The driver's write buffer is full because the peer doesn't read: no [`Transmit`] until
-    /// [`Input::Writable`], and the session ends where that takes too long. A driver that holds back for a
-    /// rate limit just polls later.
+    /// [`Input::Writable`], and the session ends where that takes too long. A driver that keeps to a
+    /// rate [holds blocks](crate::Session::hold_blocks) instead.
     Blocked,
     /// The driver's writes made progress.
     Writable,

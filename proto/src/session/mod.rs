@@ -103,6 +103,8 @@ pub struct Session {
     refused: Bucket,
     unchoked: bool,
     interested: bool,
+    /// Blocks wait, by the driver's wish.
+    holds_blocks: bool,
     peer_id: Option<PeerId>,
     /// Whether the peer has said which pieces it has.
     knows_pieces: bool,
@@ -133,6 +135,7 @@ impl Session {
             refused: Bucket::new(now, config.refused_burst()),
             unchoked: false,
             interested: false,
+            holds_blocks: false,
             peer_id: None,
             knows_pieces: false,
             peer_have: None,
@@ -202,6 +205,12 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.failure.is_none() && self.end == End::NotYet && self.can_parse()
+    }
+
+    /// Whether blocks wait from now on, for a driver that keeps to a rate. Messages go all the same; and as long as a
+    /// request waits here a choke or a cancel can take it back.
+    pub const fn hold_blocks(&mut self, hold: bool) {
+        self.holds_blocks = hold;
     }
 
     /// How many requests wait for their blocks.

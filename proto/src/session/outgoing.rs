@@ -45,6 +45,9 @@ impl Session {
         {
             return Some(metadata);
         }
+        if self.holds_blocks {
+            return None;
+        }
         let block = self.requests.pop(self.unchoked)?;
         Some(Transmit::Block { header: block_header(block), block })
     }

@@ -63,6 +63,21 @@ fn drops_waiting_requests_with_a_choke() {
 }
 
 #[test]
+fn holds_blocks_back_for_a_rate_but_neither_messages_nor_what_takes_requests_back() {
+    let mut driver = Driver::unchoked(config());
+    driver.session.hold_blocks(true);
+    driver.say(&[request(0, 0), request(0, 100), request(0, 200), cancel(0, 100)]).unwrap();
+    assert_eq!((&driver.blocks[..], driver.session.queued_requests()), (&[][..], 2));
+    driver.session.hold_blocks(false);
+    driver.input(Input::Timeout).unwrap();
+    assert_eq!(driver.blocks, [block(0, 0), block(0, 200)]);
+    driver.session.hold_blocks(true);
+    driver.say(&[request(1, 0)]).unwrap();
+    driver.input(Input::Choke).unwrap();
+    assert_eq!((driver.session.queued_requests(), &driver.bytes[..]), (0, CHOKE));
+}
+
+#[test]
 fn drops_waiting_requests_of_a_peer_that_lost_interest() {
     let mut driver = Driver::unchoked(config());
     driver.input(Input::Blocked).unwrap();
