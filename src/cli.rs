@@ -15,7 +15,7 @@ use self::limits::LimitArgs;
 use self::remembering::RememberingArgs;
 use self::watching::WatchingArgs;
 use crate::config::{
-    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, Sha1Kernel, UploadSlots,
+    AdvertisedAddr, AnnounceUrl, Config, Dscp, Encryption, HashingConfig, ListenAddr, Sha1Kernel, UploadSlots,
 };
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
@@ -78,6 +78,10 @@ pub struct ServeArgs {
     /// How many peers to upload to at a time, or "unlimited"
     #[arg(long, value_name = "N", default_value_t)]
     upload_slots: UploadSlots,
+
+    /// Mark packets to peers: a DSCP from 0 to 63, or its name such as le, cs1, af11 or ef
+    #[arg(long, value_name = "DSCP")]
+    dscp: Option<Dscp>,
 
     /// Whether peers' connections are encrypted: allow, prefer, require or off
     #[arg(long, value_name = "POLICY", default_value_t)]
@@ -176,6 +180,7 @@ impl From<ServeArgs> for Config {
         config.http.wait = Duration::from_secs(args.wait);
         config.seeder.listen = args.peers;
         config.seeder.upload_slots = args.upload_slots;
+        config.seeder.dscp = args.dscp;
         config.seeder.advertise = args.advertise;
         config.seeder.encryption = args.encryption;
         config.seeder.dial = !args.no_dial;
@@ -221,6 +226,7 @@ mod tests {
             &["distributor", "serve", "--hash-threads", "0", "."],
             &["distributor", "serve", "--encryption", "rot13", "."],
             &["distributor", "serve", "--max-peers", "0", "."],
+            &["distributor", "serve", "--dscp", "64", "."],
             &["distributor", "serve", "--max-requests", "65537", "."],
             &["distributor", "serve", "--watch", "closely", "."],
             &["distributor", "serve", "--rescan", "-1", "."],

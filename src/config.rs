@@ -1,6 +1,7 @@
 //! Settings as the program uses them, one group a room: already parsed, with their defaults. Where they come from
 //! (flags, an embedding program) is not known here.
 
+mod dscp;
 mod watch;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::dscp::{Dscp, DscpError};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 
 /// Where HTTP listens when no port is named.
@@ -177,6 +179,8 @@ pub struct SeederConfig {
     pub listen: ListenAddr,
     /// How many peers are uploaded to at a time.
     pub upload_slots: UploadSlots,
+    /// How the packets of connections to peers are marked; not at all by default.
+    pub dscp: Option<Dscp>,
     /// How many pieces a peer that understands it may ask for before it has a slot (BEP 6, "allowed fast"), so that
     /// it has something to trade; 2 by default.
     pub allowed_fast: u32,
@@ -196,6 +200,7 @@ impl Default for SeederConfig {
         Self {
             listen: ListenAddr::all(DEFAULT_PEERS_PORT),
             upload_slots: UploadSlots::default(),
+            dscp: None,
             allowed_fast: 2,
             encryption: Encryption::default(),
             dial: true,

@@ -71,9 +71,9 @@ mod watcher;
 
 pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
-    Encryption, EncryptionError, HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr,
-    PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots, UploadSlotsError,
-    WatchConfig, WatchMode, WatchModeError,
+    Dscp, DscpError, Encryption, EncryptionError, HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError,
+    ListenAddr, PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots,
+    UploadSlotsError, WatchConfig, WatchMode, WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{

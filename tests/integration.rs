@@ -20,6 +20,7 @@ mod leaving;
 mod library;
 mod magnets;
 mod many_files;
+mod marking;
 mod names;
 mod noticing;
 mod recorder;

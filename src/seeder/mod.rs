@@ -10,6 +10,7 @@ mod dialler;
 mod half_open;
 mod hold_off;
 mod lack;
+mod marking;
 mod notices;
 mod opening;
 mod outgoing;
@@ -29,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::buffers::Buffers;
 use self::dialler::Dialler;
@@ -40,7 +42,7 @@ use self::socket::SocketOptions;
 use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
-use crate::config::{Encryption, SeederConfig};
+use crate::config::{Dscp, Encryption, SeederConfig};
 use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
@@ -90,6 +92,8 @@ struct Shared {
     session: SessionConfig,
     socket: SocketOptions,
     encryption: Encryption,
+    /// How packets are marked.
+    dscp: Option<Dscp>,
     /// From where we dial, if we listen on one address only.
     local_ip: Option<IpAddr>,
     shutdown: CancellationToken,
@@ -152,6 +156,7 @@ impl Seeder {
             session,
             socket: SocketOptions::default(),
             encryption: config.encryption,
+            dscp: config.dscp,
             local_ip: Some(listening.ip()).filter(|ip| !ip.is_unspecified()),
             shutdown,
         };
@@ -165,6 +170,11 @@ impl Seeder {
 
     /// Accepts peers until shutdown, and returns when the last connection is closed.
     pub(crate) async fn run(mut self, listener: TcpListener) {
+        if let Some(dscp) = self.shared.dscp
+            && let Err(error) = marking::mark(&listener, dscp)
+        {
+            warn!(%error, "packets to peers can't be marked");
+        }
         let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);
         let mut connections = JoinSet::new();
         let mut turns = tokio::time::interval(ROTATION);
