@@ -2,6 +2,7 @@
 //! disks; whoever watches them tells it.
 
 mod index;
+mod page;
 mod torrent;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,7 +252,7 @@ impl Catalog {
     }
 
     /// The places that a requested path can mean.
-    fn places(&self, requested: &RequestedPath) -> impl Iterator<Item = FilePath> {
+    pub(crate) fn places(&self, requested: &RequestedPath) -> impl Iterator<Item = FilePath> {
         let (first, others) = self.ranked_places(requested);
         first.into_iter().chain(others)
     }
@@ -455,6 +456,25 @@ mod tests {
 
     fn some(path: &str) -> Option<PathBuf> {
         Some(path.into())
+    }
+
+    #[test]
+    fn pages_through_all_that_is_offered_in_order() {
+        let fixture = Fixture::new(&["north", "south"]);
+        for (root, path) in [("south", "b"), ("north", "b/c"), ("south", "a"), ("north", "a")] {
+            fixture.offer(root, path, 10);
+        }
+        fixture.catalog.set_unsettled(&fixture.settled("north", "c", 10).at);
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = fixture.catalog.page(after.as_ref(), 3);
+            let Some(last) = page.last() else { break };
+            after = Some(last.file().at.clone());
+            seen.extend(page.iter().map(|torrent| fixture.catalog.exact_name(&torrent.file().at)));
+        }
+        let all = ["north/a", "north/b/c", "south/a", "south/b"];
+        assert_eq!(seen, all.map(PathBuf::from));
     }
 
     #[test]

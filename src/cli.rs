@@ -2,6 +2,7 @@
 
 mod limits;
 mod remembering;
+mod uploading;
 mod watching;
 
 use std::num::NonZeroUsize;
@@ -13,10 +14,9 @@ use clap::{Args, Parser, Subcommand};
 
 use self::limits::LimitArgs;
 use self::remembering::RememberingArgs;
+use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
-use crate::config::{
-    AdvertisedAddr, AnnounceUrl, Config, Dscp, Encryption, HashingConfig, ListenAddr, Sha1Kernel, UploadSlots,
-};
+use crate::config::{AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, Sha1Kernel};
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
 #[derive(Debug, Parser)]
@@ -75,14 +75,6 @@ pub struct ServeArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
     wait: u64,
 
-    /// How many peers to upload to at a time, or "unlimited"
-    #[arg(long, value_name = "N", default_value_t)]
-    upload_slots: UploadSlots,
-
-    /// Mark packets to peers: a DSCP from 0 to 63, or its name such as le, cs1, af11 or ef
-    #[arg(long, value_name = "DSCP")]
-    dscp: Option<Dscp>,
-
     /// Whether peers' connections are encrypted: allow, prefer, require or off
     #[arg(long, value_name = "POLICY", default_value_t)]
     encryption: Encryption,
@@ -90,6 +82,9 @@ pub struct ServeArgs {
     /// Never dial: wait for downloaders to come by themselves
     #[arg(long)]
     no_dial: bool,
+
+    #[command(flatten)]
+    uploading: UploadArgs,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -179,8 +174,7 @@ impl From<ServeArgs> for Config {
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
         config.seeder.listen = args.peers;
-        config.seeder.upload_slots = args.upload_slots;
-        config.seeder.dscp = args.dscp;
+        args.uploading.set(&mut config.seeder);
         config.seeder.advertise = args.advertise;
         config.seeder.encryption = args.encryption;
         config.seeder.dial = !args.no_dial;
@@ -226,6 +220,11 @@ mod tests {
             &["distributor", "serve", "--hash-threads", "0", "."],
             &["distributor", "serve", "--encryption", "rot13", "."],
             &["distributor", "serve", "--max-peers", "0", "."],
+            &["distributor", "serve", "--upload-slots", "0", "."],
+            &["distributor", "serve", "--optimistic-slots", "0", "."],
+            &["distributor", "serve", "--choking", "mine", "."],
+            &["distributor", "serve", "--max-upload-rate", "fast", "."],
+            &["distributor", "serve", "--group-prefix-v4", "33", "."],
             &["distributor", "serve", "--dscp", "64", "."],
             &["distributor", "serve", "--max-requests", "65537", "."],
             &["distributor", "serve", "--watch", "closely", "."],

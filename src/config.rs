@@ -1,7 +1,9 @@
 //! Settings as the program uses them, one group a room: already parsed, with their defaults. Where they come from
 //! (flags, an embedding program) is not known here.
 
+mod choking;
 mod dscp;
+mod rates;
 mod watch;
 
 use std::fmt;
@@ -11,7 +13,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::choking::{Choking, ChokingConfig, ChokingError, GroupPrefixes, UploadSlots, UploadSlotsError};
 pub use self::dscp::{Dscp, DscpError};
+pub use self::rates::{UploadRate, UploadRateError, UploadRates};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 
 /// Where HTTP listens when no port is named.
@@ -177,8 +181,10 @@ impl Default for HttpConfig {
 pub struct SeederConfig {
     /// Where to listen; port 6881 on all addresses by default.
     pub listen: ListenAddr,
-    /// How many peers are uploaded to at a time.
-    pub upload_slots: UploadSlots,
+    /// Whom to upload to.
+    pub choking: ChokingConfig,
+    /// How fast to upload, at first.
+    pub rates: UploadRates,
     /// How the packets of connections to peers are marked; not at all by default.
     pub dscp: Option<Dscp>,
     /// How many pieces a peer that understands it may ask for before it has a slot (BEP 6, "allowed fast"), so that
@@ -199,7 +205,8 @@ impl Default for SeederConfig {
     fn default() -> Self {
         Self {
             listen: ListenAddr::all(DEFAULT_PEERS_PORT),
-            upload_slots: UploadSlots::default(),
+            choking: ChokingConfig::default(),
+            rates: UploadRates::default(),
             dscp: None,
             allowed_fast: 2,
             encryption: Encryption::default(),
@@ -424,58 +431,6 @@ impl FromStr for AnnounceUrl {
     }
 }
 
-/// How many peers are uploaded to at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadSlots {
-    /// So many; the rest waits for its turn.
-    Limited(NonZeroUsize),
-    /// Everyone who is interested.
-    Unlimited,
-}
-
-impl UploadSlots {
-    pub(crate) fn count(self) -> usize {
-        match self {
-            Self::Limited(slots) => slots.get(),
-            Self::Unlimited => usize::MAX,
-        }
-    }
-}
-
-impl Default for UploadSlots {
-    /// Few enough that each slot's pieces are soon whole and can be passed on, enough to fill a fast link with slow
-    /// peers.
-    fn default() -> Self {
-        const SLOTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
-        Self::Limited(SLOTS)
-    }
-}
-
-/// What was given is no number of upload slots.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a number of slots; write a number from 1 up, or \"unlimited\"")]
-pub struct UploadSlotsError(String);
-
-impl FromStr for UploadSlots {
-    type Err = UploadSlotsError;
-
-    fn from_str(text: &str) -> Result<Self, UploadSlotsError> {
-        match text {
-            "unlimited" => Ok(Self::Unlimited),
-            _ => text.parse().map(Self::Limited).map_err(|_| UploadSlotsError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for UploadSlots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Limited(slots) => slots.fmt(f),
-            Self::Unlimited => f.write_str("unlimited"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -537,13 +492,5 @@ mod tests {
             assert_eq!(policy.to_string().parse::<Encryption>().unwrap(), policy);
         }
         assert!("rc4".parse::<Encryption>().is_err());
-    }
-
-    #[test]
-    fn counts_upload_slots_from_one() {
-        assert_eq!("1".parse::<UploadSlots>().unwrap().count(), 1);
-        assert_eq!("unlimited".parse::<UploadSlots>().unwrap(), UploadSlots::Unlimited);
-        assert!("0".parse::<UploadSlots>().is_err());
-        assert!("many".parse::<UploadSlots>().is_err());
     }
 }

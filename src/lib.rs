@@ -28,6 +28,7 @@
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `state` | what survives a restart: which files were hashed, and their digests |
 //! | `disks` | how many threads may wait for a disk |
+//! | `traffic` | what goes out to whom, counted as it goes; how fast it may |
 //! | `accept` | accepting connections, and how many are held |
 //! | `metrics` | what is counted |
 //! | `config` | settings as the program uses them |
@@ -35,8 +36,8 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`) > (`ingest`, `metadata`) > (`catalog`, `hasher`) >
-//! `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `watcher`) > (`config`, `files`) > `distributor-proto`. Rooms on
-//! one floor don't know each other; `server` joins them. A test holds this.
+//! `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) > (`config`, `files`) >
+//! `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test holds this.
 //!
 //! # What is promised
 //!
@@ -67,13 +68,15 @@ mod server;
 mod state;
 mod store;
 mod tracker;
+mod traffic;
 mod watcher;
 
 pub use config::{
-    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT,
-    Dscp, DscpError, Encryption, EncryptionError, HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError,
-    ListenAddr, PeerLimits, SeederConfig, Sha1Kernel, Sha1KernelError, TorrentsConfig, UploadSlots,
-    UploadSlotsError, WatchConfig, WatchMode, WatchModeError,
+    AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Choking, ChokingConfig, ChokingError, Config,
+    DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Dscp, DscpError, Encryption, EncryptionError, GroupPrefixes,
+    HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
+    Sha1KernelError, TorrentsConfig, UploadRate, UploadRateError, UploadRates, UploadSlots, UploadSlotsError,
+    WatchConfig, WatchMode, WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{
@@ -82,4 +85,5 @@ pub use hasher::{
 };
 pub use server::{BindError, RunError, Server};
 pub use state::StateError;
+pub use traffic::RateControl;
 pub use watcher::WatchError;

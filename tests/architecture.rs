@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["ingest", "metadata"],
     &["catalog", "hasher"],
     &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],
-    &["accept", "disks", "metrics", "store", "state", "watcher"],
+    &["accept", "disks", "metrics", "store", "state", "traffic", "watcher"],
     // What a file is, and what was set: any room may need to say it.
     &["config", "files"],
     &["distributor_proto"],

@@ -34,7 +34,8 @@ fn dictionaries_are_given_to_who_asks_for_them() {
     let peers = answer.value.get("peers").list();
     let find = |addr: SocketAddr| {
         let same = |peer: &&Value| {
-            peer.get("ip").text() == addr.ip().to_string() && peer.get("port").integer() == addr.port().into()
+            peer.get("ip").text() == addr.ip().to_string()
+                && peer.get("port").integer() == i64::from(addr.port())
         };
         peers.iter().find(same).unwrap_or_else(|| panic!("no {addr} in {peers:?}"))
     };

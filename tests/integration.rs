@@ -4,6 +4,7 @@
 //! namespaces, which takes root.
 
 mod announce;
+mod api;
 mod architecture;
 mod cli;
 mod clients;
@@ -23,6 +24,7 @@ mod many_files;
 mod marking;
 mod names;
 mod noticing;
+mod pacing;
 mod recorder;
 mod regression;
 mod regression_load;

@@ -1,7 +1,10 @@
 //! The HTTP side: torrents to scripts, answers to announces. A file a topic; this one joins them to one router.
 
+mod api;
 mod connections;
 mod find;
+mod json;
+mod limits;
 mod magnet;
 mod metrics;
 mod refusal;
@@ -28,6 +31,7 @@ use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::tracker::{Downloader, Tracker};
+use crate::traffic::{RateControl, Traffic};
 
 /// Everything that answers to requests are made from.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Http {
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) ingest: IngestHandle,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) rates: RateControl,
     /// To whom it is said that a host has begun to download.
     pub(crate) downloaders: mpsc::Sender<Downloader>,
     /// Who the seeder says it is.
@@ -64,6 +70,9 @@ impl Http {
             .route("/serve_last_updated", get(torrents::serve_last_updated))
             .route("/magnet", get(magnet::magnet))
             .route("/metrics", get(metrics::metrics))
+            .route("/api/v1/torrents", get(api::torrents))
+            .route("/api/v1/peers", get(api::peers))
+            .route("/api/v1/limits", get(limits::show).put(limits::change))
             .route("/announce", get(tracker::announce))
             .route("/scrape", get(tracker::scrape))
             .fallback(async || Refusal::NoSuchPage)

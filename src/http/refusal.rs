@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     BadQuery(#[from] QueryError),
     #[error("{0}")]
     BadPath(#[from] PathError),
+    #[error("{key}={value:?} can't be understood; {wanted}")]
+    BadParameter { key: &'static str, value: String, wanted: &'static str },
     #[error("no file {name:?} is served here")]
     NoSuchFile { name: String },
     #[error("no file is served here yet")]
@@ -34,6 +36,12 @@ pub(super) enum Refusal {
     NotReady,
     #[error("the disk that the file is on doesn't answer; ask again later")]
     DiskHangs,
+    #[error(
+        "limits are changed from this machine only, and not through a proxy: curl -T- http://127.0.0.1:PORT/api/v1/limits"
+    )]
+    NotFromHere,
+    #[error("{0}; write something like {{\"total\": \"10M\", \"per_peer\": null}}")]
+    BadLimits(#[from] serde_json::Error),
     #[error("{0}; ask again later")]
     Metadata(#[from] MetadataError),
 }
@@ -47,7 +55,10 @@ impl From<DiskHangs> for Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadQuery(_) | Self::BadPath(_) => StatusCode::BAD_REQUEST,
+            Self::BadQuery(_) | Self::BadPath(_) | Self::BadParameter { .. } | Self::BadLimits(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotFromHere => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
             Self::NotReady | Self::DiskHangs | Self::Metadata(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

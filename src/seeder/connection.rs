@@ -4,14 +4,14 @@
 use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use distributor_proto::{Event, InfoHash, Input, Output, Seeding, Session, Transmit};
+use distributor_proto::{Event, InfoHash, Input, Output, PeerId, Seeding, Session, Transmit};
 use tokio::io::Interest;
 use tracing::trace;
 
@@ -22,6 +22,8 @@ use super::lack::Lack;
 use super::notices::{Notice, Notices};
 use super::opening::Opened;
 use super::outgoing::{Item, Outgoing};
+use super::pacer::Ration;
+use super::place::group_of;
 use super::roster::{Membership, Way};
 use super::slots::Seat;
 use super::transport::{READ_LEN, SendError, Transport};
@@ -30,6 +32,7 @@ use crate::files::Sameness;
 use crate::ingest::Doubt;
 use crate::metadata::MetadataError;
 use crate::store::{OpenFile, StoreError};
+use crate::traffic::{Entry, PeerAbout};
 
 /// How many pieces that nobody was given yet are suggested to a peer at the beginning of its turn.
 const SUGGESTIONS: usize = 4;
@@ -46,10 +49,11 @@ const TURN: usize = 1024 * 1024;
 pub(super) struct Connection<'a> {
     transport: Transport,
     shared: &'a Shared,
-    ip: IpAddr,
+    addr: SocketAddr,
     way: Way,
     session: Session,
     seat: Seat,
+    ration: Ration,
     notices: Notices,
     /// Until the peer's handshake is complete.
     handshaking: Option<Handshaking>,
@@ -57,6 +61,8 @@ pub(super) struct Connection<'a> {
     agreed: Option<InfoHash>,
     /// Once it is known what the peer wants.
     membership: Option<Membership>,
+    /// Once it is known who the peer is.
+    shown: Option<Entry>,
     torrent: Option<Arc<Torrent>>,
     /// Opened when the first block is asked for.
     file: Option<Arc<OpenFile>>,
@@ -90,31 +96,31 @@ impl<'a> Connection<'a> {
     /// A peer that has dialled us.
     pub(super) fn accepted(
         opened: Opened,
-        ip: IpAddr,
+        addr: SocketAddr,
         session: Session,
         handshaking: Handshaking,
         shared: &'a Shared,
     ) -> Result<Self, Closed> {
-        Self::new(opened, ip, Way::Accepted, session, handshaking, shared)
+        Self::new(opened, addr, Way::Accepted, session, handshaking, shared)
     }
 
     /// A peer that we have dialled for a torrent; the session's first words were sent.
     pub(super) fn dialled(
         opened: Opened,
-        ip: IpAddr,
+        addr: SocketAddr,
         session: Session,
         handshaking: Handshaking,
         torrent: Arc<Torrent>,
         shared: &'a Shared,
     ) -> Result<Self, Closed> {
-        let mut connection = Self::new(opened, ip, Way::Dialled, session, handshaking, shared)?;
+        let mut connection = Self::new(opened, addr, Way::Dialled, session, handshaking, shared)?;
         connection.join(torrent)?;
         Ok(connection)
     }
 
     fn new(
         opened: Opened,
-        ip: IpAddr,
+        addr: SocketAddr,
         way: Way,
         mut session: Session,
         handshaking: Handshaking,
@@ -122,19 +128,21 @@ impl<'a> Connection<'a> {
     ) -> Result<Self, Closed> {
         let now = Instant::now();
         session.handle_input(now, Input::Received(&opened.received))?;
-        let seat = shared.slots.take_seat(ip);
+        let seat = shared.slots.take_seat(addr.ip());
         let notices = Notices::new(&shared.shutdown, handshaking.displaced(), seat.decisions());
         Ok(Self {
             transport: Transport::new(opened.stream, opened.cipher, &shared.buffers),
             shared,
-            ip,
+            addr,
             way,
             session,
             seat,
             notices,
+            ration: Ration::new(&shared.pacer, group_of(addr.ip(), &shared.groups)),
             handshaking: Some(handshaking),
             agreed: opened.info_hash,
             membership: None,
+            shown: None,
             torrent: None,
             file: None,
             file_used: now,
@@ -184,6 +192,7 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 biased;
                 notice = self.notices.next() => self.on_notice(notice)?,
+                () = self.ration.granted() => {}
                 done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
                 metadata = metadata_there(&mut self.metadata_owed) => self.pay_metadata(metadata)?,
                 ready = self.transport.ready(interest) => {
@@ -209,7 +218,8 @@ impl<'a> Connection<'a> {
         let mut sent = 0;
         loop {
             let deadline = self.drain_session()?;
-            let waits = self.blocked && (self.socket_is_full || self.disk_work.is_some());
+            let waits =
+                self.blocked && (self.socket_is_full || self.disk_work.is_some() || self.ration.waits());
             if waits || self.has_sent_all() {
                 return Ok(deadline);
             }
@@ -217,6 +227,8 @@ impl<'a> Connection<'a> {
                 return Ok(None);
             }
             match self.send()? {
+                // Not blocked: messages go on.
+                0 if self.ration.waits() && deadline.is_some() => return Ok(deadline),
                 0 => {
                     self.block()?;
                     return self.drain_session();
@@ -237,14 +249,21 @@ impl<'a> Connection<'a> {
     /// Does what the session says, until it has nothing more to say before the returned time; `None` while there is no
     /// room for more.
     fn drain_session(&mut self) -> Result<Option<Instant>, Closed> {
+        let at_hand = self.ration.at_hand();
         while self.metadata_owed.is_none() {
             if self.outgoing.is_full() && !self.blocked {
                 return Ok(None);
             }
+            self.session.hold_blocks(at_hand.is_some_and(|at_hand| self.outgoing.len() >= at_hand));
             match self.session.poll_output() {
                 Output::Event(event) => self.on_event(event)?,
                 Output::Transmit(transmit) => self.queue(transmit),
-                Output::Timeout(deadline) => return Ok(Some(deadline)),
+                Output::Timeout(deadline) => {
+                    let counters = self.seat.counters();
+                    counters.set_requests(self.session.queued_requests());
+                    counters.set_have(self.session.peer_have());
+                    return Ok(Some(deadline));
+                }
             }
         }
         // Not its next deadline, but nothing that it would do then could be done now.
@@ -256,7 +275,7 @@ impl<'a> Connection<'a> {
             Transmit::Bytes(bytes) => self.outgoing.push(Item::Bytes(bytes)),
             Transmit::Block { header, block } => {
                 if let Some(membership) = &self.membership {
-                    membership.spread().upload(block.piece());
+                    membership.spread().upload(block.piece(), SystemTime::now);
                 }
                 self.outgoing.push(Item::Block(header, block));
             }
@@ -302,6 +321,7 @@ impl<'a> Connection<'a> {
                 if let Some(membership) = &mut self.membership {
                     membership.introduce(peer_id).map_err(|_| Closed::Duplicate)?;
                 }
+                self.show(peer_id);
                 let dialled = self.way == Way::Dialled;
                 self.shared.metrics.count_opened(dialled, self.transport.is_encrypted());
             }
@@ -313,12 +333,27 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
+    /// It is known who the peer is.
+    fn show(&mut self, peer_id: PeerId) {
+        let Some(torrent) = &self.torrent else { return };
+        let about = PeerAbout {
+            addr: self.addr,
+            info_hash: torrent.info_hash(),
+            peer_id,
+            since: SystemTime::now(),
+            dialled: self.way == Way::Dialled,
+            encrypted: self.transport.is_encrypted(),
+        };
+        self.seat.counters().set_pieces(torrent.geometry().piece_count());
+        self.shown = Some(self.shared.traffic.enter(about, self.seat.counters()));
+    }
+
     /// It is known what the connection is for.
     fn join(&mut self, torrent: Arc<Torrent>) -> Result<(), Closed> {
         let info_hash = torrent.info_hash();
-        let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.ip, self.way);
+        let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.addr.ip(), self.way);
         let membership = membership.ok_or(Closed::Crowded(info_hash))?;
-        self.shared.dialler().came(info_hash, self.ip);
+        self.shared.dialler().came(info_hash, self.addr.ip());
         self.notices.wait_for_revocation(torrent.revoked());
         self.membership = Some(membership);
         self.torrent = Some(torrent);
@@ -355,8 +390,8 @@ impl<'a> Connection<'a> {
             self.metadata = None;
             self.outgoing.shrink();
         }
-        // If nothing moves because of the disk, that is not held against the peer.
-        if self.disk_work.is_some() && !self.socket_is_full {
+        // If nothing moves because of the disk or a rate, that is not held against the peer.
+        if (self.disk_work.is_some() || self.ration.waits()) && !self.socket_is_full {
             self.unblock()?;
         }
         self.input(Input::Timeout)
@@ -392,14 +427,23 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// One write of what is ready; returns how much of it went. What isn't is made ready meanwhile.
+    /// One write of what is ready and what the rates allow; returns how much of it went. What isn't ready is made so
+    /// meanwhile.
     fn send(&mut self) -> Result<usize, Closed> {
         let ready = self.file.as_deref().and_then(OpenFile::ready);
         let (place, unready) = self.outgoing.unready(ready).unzip();
+        let begins_with_block = self.outgoing.begins_with_block();
         let sent = if place == Some(0) && !self.transport.has_unsent() {
             0
         } else {
-            match self.transport.send(&mut self.outgoing, ready) {
+            let allowance = if begins_with_block { self.ration.ask() } else { self.ration.for_messages() };
+            let sent = if self.ration.waits() && begins_with_block && !self.transport.has_unsent() {
+                Ok(0)
+            } else {
+                self.transport.send(&mut self.outgoing, ready, allowance.bytes())
+            };
+            self.ration.settle(allowance, *sent.as_ref().unwrap_or(&0));
+            match sent {
                 Ok(sent) => sent,
                 Err(SendError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.socket_is_full = true;
@@ -413,10 +457,18 @@ impl<'a> Connection<'a> {
             self.start_disk_work(range);
         }
         if sent > 0 {
-            self.shared.metrics.uploaded.inc_by(sent as u64);
+            self.count_sent(sent as u64);
             self.unblock()?;
         }
         Ok(sent)
+    }
+
+    fn count_sent(&self, bytes: u64) {
+        self.shared.metrics.uploaded.inc_by(bytes);
+        self.seat.counters().add_uploaded(bytes);
+        if let Some(membership) = &self.membership {
+            membership.spread().tally().add_uploaded(bytes);
+        }
     }
 
     /// Nothing can be sent now.

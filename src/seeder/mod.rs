@@ -14,7 +14,10 @@ mod marking;
 mod notices;
 mod opening;
 mod outgoing;
+mod pacer;
 mod peer;
+mod place;
+mod rate_limit;
 mod roster;
 mod slots;
 mod socket;
@@ -27,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use distributor_proto::{MAX_MESSAGE_LEN, PeerId, SessionConfig};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -36,22 +39,24 @@ use self::buffers::Buffers;
 use self::dialler::Dialler;
 use self::half_open::HalfOpen;
 use self::hold_off::{HoldOff, Patience};
+use self::pacer::Pacer;
 use self::roster::Roster;
 use self::slots::Slots;
 use self::socket::SocketOptions;
 use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
-use crate::config::{Dscp, Encryption, SeederConfig};
+use crate::config::{Dscp, Encryption, GroupPrefixes, SeederConfig, UploadRates};
 use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tracker::Downloader;
+use crate::traffic::{SAMPLING, Traffic};
 
-/// How often it is seen whose turn is over; that much longer than meant can one last.
-const ROTATION: Duration = Duration::from_secs(1);
+/// How often it is seen whose turn is over; that much longer than meant can one last. Rates are sampled then too.
+const ROTATION: Duration = SAMPLING;
 /// How long violations of the protocol are remembered.
 const VIOLATIONS_MEMORY: Duration = Duration::from_secs(10 * 60);
 /// The least that is kept of a stream: the longest frame, and a read that began just before its end.
@@ -69,6 +74,7 @@ pub(crate) struct Seeder {
     max_connections: usize,
     max_per_address: usize,
     downloaders: mpsc::Receiver<Downloader>,
+    rates: watch::Receiver<UploadRates>,
 }
 
 /// What all connections have in common.
@@ -81,7 +87,10 @@ struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     slots: Arc<Slots>,
+    pacer: Arc<Pacer>,
+    groups: GroupPrefixes,
     roster: Arc<Roster>,
+    traffic: Arc<Traffic>,
     half_open: Arc<HalfOpen>,
     dialler: Mutex<Dialler>,
     /// A permit for each connection that is being made.
@@ -108,8 +117,11 @@ pub(crate) struct Neighbours {
     pub(crate) ingest: IngestHandle,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traffic: Arc<Traffic>,
     /// Hosts that have just announced that they download.
     pub(crate) downloaders: mpsc::Receiver<Downloader>,
+    /// How fast to upload, now and whenever that changes.
+    pub(crate) rates: watch::Receiver<UploadRates>,
 }
 
 impl Seeder {
@@ -122,7 +134,8 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, metadata, disks, ingest, store, metrics, mut downloaders } = neighbours;
+        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, mut downloaders, rates } =
+            neighbours;
         if !config.dial {
             downloaders.close();
         }
@@ -145,8 +158,11 @@ impl Seeder {
             ingest,
             store,
             metrics,
-            slots: Slots::new(config.upload_slots.count()),
-            roster: Roster::new(limits.per_torrent),
+            slots: Slots::new(config.choking, rates.borrow().total.bytes_per_second()),
+            pacer: Pacer::new(*rates.borrow(), Instant::now()),
+            groups: config.choking.groups,
+            roster: Roster::new(limits.per_torrent, Arc::clone(&traffic)),
+            traffic,
             half_open: HalfOpen::new(half_open),
             dialler: Mutex::default(),
             dials: Arc::new(Semaphore::new(MAX_DIALS)),
@@ -165,6 +181,7 @@ impl Seeder {
             max_connections: limits.connections,
             max_per_address: limits.per_address,
             downloaders,
+            rates,
         }
     }
 
@@ -177,12 +194,18 @@ impl Seeder {
         }
         let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);
         let mut connections = JoinSet::new();
+        let (shared, rates) = (Arc::clone(&self.shared), self.rates.clone());
+        connections.spawn(async move { shared.pacer.run(rates, shared.shutdown.clone()).await });
         let mut turns = tokio::time::interval(ROTATION);
         loop {
             let due = self.shared.dialler().next_due();
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
                 _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
+                Ok(()) = self.rates.changed() => {
+                    let total = self.rates.borrow_and_update().total;
+                    self.shared.slots.set_rate(total.bytes_per_second());
+                }
                 (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);
                     if let Some(addr) = shared.heard(&stream) {

@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn tells_of_one_decision_after_the_other_and_of_the_end() {
-        let (slots, shutdown, revoked) = (Slots::new(1), CancellationToken::new(), CancellationToken::new());
+        let (slots, shutdown, revoked) = (Slots::one(), CancellationToken::new(), CancellationToken::new());
         let seat = slots.take_seat([10, 0, 0, 1].into());
         let mut notices = Notices::new(&shutdown, pending(), seat.decisions());
         for interested in [true, false, true] {

@@ -52,6 +52,16 @@ impl Outgoing {
         self.queue.len() >= MAX_ITEMS || self.len >= MAX_BYTES
     }
 
+    /// How many bytes are still to be sent.
+    pub(super) fn len(&self) -> usize {
+        self.len - self.sent
+    }
+
+    /// Whether a block stands first, or the rest of one.
+    pub(super) fn begins_with_block(&self) -> bool {
+        matches!(self.queue.front(), Some(Item::Block(..)))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -68,19 +78,34 @@ impl Outgoing {
         })
     }
 
-    /// Everything up to the first block that isn't ready.
-    pub(super) fn segments<'a>(&'a self, ready: Option<Ready<'a>>) -> impl Iterator<Item = Segment<'a>> {
+    /// Everything up to the first block that isn't ready, or to the point where more bytes of blocks were passed than
+    /// are allowed; messages need no allowance.
+    pub(super) fn segments<'a>(
+        &'a self,
+        ready: Option<Ready<'a>>,
+        allowed: usize,
+    ) -> impl Iterator<Item = Segment<'a>> {
         let mut skip = self.sent;
+        let (mut allowed, mut is_cut) = (allowed, false);
         self.queue
             .iter()
             .map_while(move |item| {
                 let skipped = std::mem::take(&mut skip);
                 match item {
+                    // What stands behind a block that was cut short waits for the rest of it.
+                    _ if is_cut => None,
                     Item::Bytes(bytes) => Some([rest(bytes, skipped), None]),
                     Item::Block(header, block) => {
                         let ready = ready.filter(|ready| ready.covers(&block.range()))?;
-                        let range = rest_of_block(*block, skipped.saturating_sub(BLOCK_HEADER_LEN));
-                        Some([rest(header, skipped), Some(ready.segment(range))])
+                        is_cut = allowed < len(item) - skipped;
+                        let header = header.get(skipped..).unwrap_or_default();
+                        let header = header.get(..allowed).unwrap_or(header);
+                        allowed -= header.len();
+                        let rest_of_block = rest_of_block(*block, skipped.saturating_sub(BLOCK_HEADER_LEN));
+                        let Range { start, end } = rest_of_block;
+                        let end = end.min(start.saturating_add(allowed as u64));
+                        allowed -= (end - start) as usize;
+                        Some([rest(header, 0), (start < end).then(|| ready.segment(start..end))])
                     }
                 }
             })
@@ -131,9 +156,10 @@ mod tests {
         Item::Bytes(Bytes::from_static(text.as_bytes()))
     }
 
+    /// What goes out without an allowance, which messages don't need.
     fn sent_bytes(outgoing: &Outgoing) -> Vec<u8> {
         let mut all = Vec::new();
-        for segment in outgoing.segments(None) {
+        for segment in outgoing.segments(None, 0) {
             match segment {
                 Segment::Bytes(bytes) => all.extend_from_slice(bytes),
                 Segment::Mapped { .. } => panic!("no file is open"),
@@ -152,9 +178,8 @@ mod tests {
         outgoing.advance(4);
         assert_eq!(sent_bytes(&outgoing), b"choke");
         outgoing.advance(5);
-        assert!(outgoing.is_empty());
+        assert_eq!((outgoing.is_empty(), outgoing.len()), (true, 0));
         assert_eq!(outgoing.unready(None), None);
-        assert_eq!(outgoing.len, 0);
     }
 
     #[test]

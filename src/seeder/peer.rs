@@ -51,8 +51,7 @@ impl Shared {
             session.allowed_fast = 0;
         }
         self.metrics.peers.inc();
-        let closed =
-            self.accept(stream, addr.ip(), handshaking, session).await.unwrap_or_else(|closed| closed);
+        let closed = self.accept(stream, addr, handshaking, session).await.unwrap_or_else(|closed| closed);
         self.metrics.peers.dec();
         self.conclude(addr, &closed);
     }
@@ -60,7 +59,7 @@ impl Shared {
     async fn accept(
         &self,
         stream: TcpStream,
-        ip: IpAddr,
+        addr: SocketAddr,
         handshaking: Handshaking,
         session: SessionConfig,
     ) -> Result<Closed, Closed> {
@@ -68,8 +67,8 @@ impl Shared {
         self.socket.apply(&stream)?;
         let opening = opening::accept(stream, self.encryption, &self.catalog);
         let opened = self.open(opening, began, &handshaking).await?;
-        let session = Session::accept(began, session, ip);
-        let mut connection = Connection::accepted(opened, ip, session, handshaking, self)?;
+        let session = Session::accept(began, session, addr.ip());
+        let mut connection = Connection::accepted(opened, addr, session, handshaking, self)?;
         Ok(connection.run().await)
     }
 
@@ -126,7 +125,7 @@ impl Shared {
         let opened = self.open(opening, began, &handshaking).await?;
         drop(permit);
         let torrent = Arc::clone(torrent);
-        let mut connection = Connection::dialled(opened, addr.ip(), session, handshaking, torrent, self)?;
+        let mut connection = Connection::dialled(opened, addr, session, handshaking, torrent, self)?;
         self.metrics.peers.inc();
         let closed = connection.run().await;
         self.metrics.peers.dec();

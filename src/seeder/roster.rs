@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::spread::Spread;
 use distributor_proto::{Geometry, InfoHash, PeerId};
+
+use super::spread::Spread;
+use crate::traffic::Traffic;
 
 /// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Roster {
     max_per_torrent: usize,
+    traffic: Arc<Traffic>,
     parties: Mutex<HashMap<InfoHash, Party>>,
 }
 
@@ -48,8 +51,9 @@ impl Present {
 }
 
 impl Roster {
-    pub(super) fn new(max_per_torrent: usize) -> Arc<Self> {
-        Arc::new(Self { max_per_torrent, parties: Mutex::default() })
+    /// Torrents' tallies are kept in `traffic`.
+    pub(super) fn new(max_per_torrent: usize, traffic: Arc<Traffic>) -> Arc<Self> {
+        Arc::new(Self { max_per_torrent, traffic, parties: Mutex::default() })
     }
 
     fn parties(&self) -> MutexGuard<'_, HashMap<InfoHash, Party>> {
@@ -73,11 +77,12 @@ impl Roster {
         if parties.get(&info_hash).map_or(0, |party| party.connections) >= self.max_per_torrent {
             return None;
         }
+        let tally = self.traffic.join(info_hash);
         let party = parties.entry(info_hash).or_insert_with(|| Party {
             connections: 0,
             by_address: HashMap::new(),
             by_peer: HashMap::new(),
-            spread: Arc::new(Spread::new(geometry)),
+            spread: Arc::new(Spread::new(geometry, tally)),
         });
         party.connections += 1;
         *party.by_address.entry(ip).or_default() += 1;
@@ -150,6 +155,7 @@ impl Drop for Membership {
         if party.connections == 0 {
             parties.remove(&self.info_hash);
         }
+        self.roster.traffic.leave(&self.info_hash);
     }
 }
 
@@ -170,7 +176,7 @@ mod tests {
 
     #[test]
     fn admits_as_many_as_may_be_for_one_torrent() {
-        let roster = Roster::new(2);
+        let roster = Roster::new(2, Arc::default());
         let first = join(&roster, 1, Way::Accepted).unwrap();
         let _second = join(&roster, 1, Way::Accepted).unwrap();
         assert!(join(&roster, 2, Way::Accepted).is_none());
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn knows_which_addresses_are_connected() {
-        let roster = Roster::new(10);
+        let roster = Roster::new(10, Arc::default());
         let (first, second) = (join(&roster, 1, Way::Accepted), join(&roster, 1, Way::Dialled));
         drop(first);
         assert!(roster.is_connected(&TORRENT, ip(1)));
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn lets_a_peer_keep_several_connections_that_it_began() {
-        let roster = Roster::new(10);
+        let roster = Roster::new(10, Arc::default());
         let mut first = join(&roster, 1, Way::Accepted).unwrap();
         let mut second = join(&roster, 1, Way::Accepted).unwrap();
         assert_eq!(first.introduce(PEER), Ok(()));
@@ -209,7 +215,7 @@ mod tests {
 
     #[test]
     fn keeps_the_one_that_is_there_where_both_sides_dialled() {
-        let roster = Roster::new(10);
+        let roster = Roster::new(10, Arc::default());
         for (first, second) in [(Way::Accepted, Way::Dialled), (Way::Dialled, Way::Accepted)] {
             let mut first = join(&roster, 1, first).unwrap();
             let mut second = join(&roster, 1, second).unwrap();
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn lets_nobody_take_the_place_of_a_peer_at_another_address() {
-        let roster = Roster::new(10);
+        let roster = Roster::new(10, Arc::default());
         let mut thief = join(&roster, 2, Way::Accepted).unwrap();
         let mut peer = join(&roster, 1, Way::Dialled).unwrap();
         assert_eq!(thief.introduce(PEER), Ok(()));

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::choker::{self, Standing};
+use super::choker::{self, Candidate, Rules, Standing};
+use super::place::{Group, group_of, host_of};
+use crate::config::ChokingConfig;
+use crate::traffic::Counters;
 
 /// How long the end of a host's turn is remembered; a few hundred hosts have had theirs by then.
 const TURNS_REMEMBERED: Duration = Duration::from_secs(5 * 60);
@@ -16,12 +20,13 @@ const TURNS_REMEMBERED: Duration = Duration::from_secs(5 * 60);
 /// All connections' seats, and how many of them may be uploaded to.
 #[derive(Debug)]
 pub(super) struct Slots {
-    count: usize,
+    config: ChokingConfig,
     seats: Mutex<Seats>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seats {
+    rules: Rules,
     next: u64,
     by_id: HashMap<u64, Occupant>,
     unchoked: usize,
@@ -33,14 +38,21 @@ struct Seats {
 struct Occupant {
     /// Of its peer.
     host: IpAddr,
+    group: Group,
+    counters: Arc<Counters>,
+    /// The rate at the end of its last turn.
+    last_rate: u64,
     unchoked: watch::Sender<bool>,
     /// None while it isn't interested.
     standing: Option<Standing>,
 }
 
 impl Slots {
-    pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { count, seats: Mutex::default() })
+    /// By these rules, where all upload is limited to so many bytes a second.
+    pub(super) fn new(config: ChokingConfig, rate: Option<NonZeroU64>) -> Arc<Self> {
+        let rules = Rules::new(&config, config.slots.count(rate));
+        let (by_id, last_turns) = (HashMap::new(), HashMap::new());
+        Arc::new(Self { config, seats: Mutex::new(Seats { rules, next: 0, by_id, unchoked: 0, last_turns }) })
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -53,15 +65,30 @@ impl Slots {
         let mut seats = self.seats();
         let id = seats.next;
         seats.next += 1;
-        seats.by_id.insert(id, Occupant { host: host_of(ip), unchoked, standing: None });
-        Seat { id, slots: Arc::clone(self), decision }
+        let counters = Arc::new(Counters::default());
+        let occupant = Occupant {
+            host: host_of(ip),
+            group: group_of(ip, &self.config.groups),
+            counters: Arc::clone(&counters),
+            last_rate: 0,
+            unchoked,
+            standing: None,
+        };
+        seats.by_id.insert(id, occupant);
+        Seat { id, slots: Arc::clone(self), decision, counters }
+    }
+
+    /// All upload is limited to so many bytes a second now.
+    pub(super) fn set_rate(&self, rate: Option<NonZeroU64>) {
+        self.seats().rules = Rules::new(&self.config, self.config.slots.count(rate));
     }
 
     /// Gives everyone a turn; to be called now and then.
     pub(super) fn rotate(&self, now: Instant) {
         let mut seats = self.seats();
         seats.last_turns.retain(|_, end| now.saturating_duration_since(*end) < TURNS_REMEMBERED);
-        seats.decide(self.count, now);
+        seats.by_id.values().for_each(|occupant| occupant.counters.sample(now));
+        seats.decide(now);
     }
 }
 
@@ -72,6 +99,7 @@ impl Seats {
             self.unchoked -= usize::from(is_unchoked(occupant.standing));
             self.unchoked += usize::from(is_unchoked(standing));
             occupant.standing = standing;
+            occupant.counters.set_standing(standing.is_some(), is_unchoked(standing));
             occupant.unchoked.send_if_modified(|value| {
                 let changed = *value != is_unchoked(standing);
                 *value = is_unchoked(standing);
@@ -80,19 +108,27 @@ impl Seats {
         }
     }
 
-    fn decide(&mut self, slots: usize, now: Instant) {
-        let interested =
-            self.by_id.iter().filter_map(|(id, occupant)| Some((*id, occupant.host, occupant.standing?)));
+    fn decide(&mut self, now: Instant) {
+        let interested = self.by_id.iter().filter_map(|(id, occupant)| {
+            let standing = occupant.standing?;
+            let Occupant { host, group, counters, .. } = occupant;
+            let rate = match standing {
+                Standing::Unchoked { .. } => counters.rate(),
+                Standing::Waiting { .. } => occupant.last_rate,
+            };
+            Some(Candidate { id: *id, host: *host, group: *group, standing, rate, share: counters.share() })
+        });
         let last_turn = |host: &IpAddr| self.last_turns.get(host).copied();
-        let decision = choker::decide(interested, last_turn, slots, now);
+        let decision = choker::decide(interested, last_turn, &self.rules, now);
         for id in decision.choke {
-            if let Some(occupant) = self.by_id.get(&id) {
+            if let Some(occupant) = self.by_id.get_mut(&id) {
+                occupant.last_rate = occupant.counters.rate();
                 self.last_turns.insert(occupant.host, now);
             }
             self.set_standing(id, Some(Standing::Waiting { since: now }));
         }
-        for id in decision.unchoke {
-            self.set_standing(id, Some(Standing::Unchoked { since: now }));
+        for (id, optimistic) in decision.unchoke {
+            self.set_standing(id, Some(Standing::Unchoked { since: now, optimistic }));
         }
     }
 }
@@ -103,9 +139,15 @@ pub(super) struct Seat {
     id: u64,
     slots: Arc<Slots>,
     decision: watch::Receiver<bool>,
+    counters: Arc<Counters>,
 }
 
 impl Seat {
+    /// What is counted of the connection.
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
     /// The peer became interested, or lost interest: it waits for a turn or leaves its slot to others.
     pub(super) fn set_interested(&self, interested: bool, now: Instant) {
         let mut seats = self.slots.seats();
@@ -113,8 +155,8 @@ impl Seat {
         match (standing, interested) {
             (None, true) => {
                 // Where a slot is free nobody waits for it.
-                let standing = match seats.unchoked < self.slots.count {
-                    true => Standing::Unchoked { since: now },
+                let standing = match seats.unchoked < seats.rules.slots {
+                    true => Standing::Unchoked { since: now, optimistic: false },
                     false => Standing::Waiting { since: now },
                 };
                 seats.set_standing(self.id, Some(standing));
@@ -122,7 +164,7 @@ impl Seat {
             (Some(standing), false) => {
                 seats.set_standing(self.id, None);
                 if matches!(standing, Standing::Unchoked { .. }) {
-                    seats.decide(self.slots.count, now);
+                    seats.decide(now);
                 }
             }
             (None, false) | (Some(_), true) => {}
@@ -157,11 +199,11 @@ impl Decisions {
     }
 }
 
-/// One host: an IPv6 host has a whole /64 to take addresses from.
-fn host_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
+#[cfg(test)]
+impl Slots {
+    pub(super) fn one() -> Arc<Self> {
+        let slots = "1".parse().unwrap();
+        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None)
     }
 }
 
@@ -176,7 +218,7 @@ mod tests {
     #[test]
     fn hands_a_slot_on_when_its_holder_leaves_or_loses_interest() {
         let now = Instant::now();
-        let slots = Slots::new(1);
+        let slots = Slots::one();
         let [mut a, mut b, mut c] = [1, 2, 3].map(|host| slots.take_seat([10, 0, 0, host].into()));
         a.set_interested(true, now);
         b.set_interested(true, now + choker::TURN / 10);
@@ -195,7 +237,7 @@ mod tests {
     #[test]
     fn rotates_when_the_turn_is_over() {
         let now = Instant::now();
-        let slots = Slots::new(1);
+        let slots = Slots::one();
         let [mut a, mut b] = [1, 2].map(|host| slots.take_seat([10, 0, 0, host].into()));
         a.set_interested(true, now);
         b.set_interested(true, now);

@@ -104,20 +104,21 @@ impl Transport {
         })
     }
 
-    /// Takes from the queue what is ready and sends it with one system call, as far as the socket takes it; returns
-    /// how many bytes went.
+    /// Takes from the queue what is ready and allowed, and sends it with one system call, as far as the socket takes it;
+    /// returns how many bytes went.
     pub(super) fn send(
         &mut self,
         outgoing: &mut Outgoing,
         ready: Option<store::Ready<'_>>,
+        allowed: usize,
     ) -> Result<usize, SendError> {
         match &mut self.cipher {
             None => {
-                let sent = send_clear(&self.stream, outgoing, ready)?;
+                let sent = send_clear(&self.stream, outgoing, ready, allowed)?;
                 outgoing.advance(sent);
                 Ok(sent)
             }
-            Some(cipher) => cipher.send(&self.stream, outgoing, ready),
+            Some(cipher) => cipher.send(&self.stream, outgoing, ready, allowed),
         }
     }
 }
@@ -126,10 +127,11 @@ fn send_clear(
     stream: &TcpStream,
     outgoing: &Outgoing,
     ready: Option<store::Ready<'_>>,
+    allowed: usize,
 ) -> Result<usize, SendError> {
     let mut failed = None;
     let sent = stream.try_io(Interest::WRITABLE, || {
-        store::send(stream.as_fd(), outgoing.segments(ready)).or_else(|error| match error {
+        store::send(stream.as_fd(), outgoing.segments(ready, allowed)).or_else(|error| match error {
             StoreError::Io(error) => Err(error),
             of_file => {
                 failed = Some(of_file);
@@ -149,10 +151,11 @@ impl Encrypted {
         stream: &TcpStream,
         outgoing: &mut Outgoing,
         ready: Option<store::Ready<'_>>,
+        allowed: usize,
     ) -> Result<usize, SendError> {
         let mut unsent = match self.unsent.take() {
             Some(unsent) => unsent,
-            None => self.encrypt(outgoing, ready).map_err(SendError::File)?,
+            None => self.encrypt(outgoing, ready, allowed).map_err(SendError::File)?,
         };
         let bytes = unsent.buffer.get(unsent.start..unsent.end).unwrap_or_default();
         if bytes.is_empty() {
@@ -171,10 +174,11 @@ impl Encrypted {
         &mut self,
         outgoing: &mut Outgoing,
         ready: Option<store::Ready<'_>>,
+        allowed: usize,
     ) -> Result<Unsent, StoreError> {
         let mut buffer = self.buffers.take();
         let mut end = 0;
-        for segment in outgoing.segments(ready) {
+        for segment in outgoing.segments(ready, allowed) {
             let copied = segment.copy(buffer.get_mut(end..).unwrap_or_default())?;
             end += copied;
             if copied < segment.len() {

@@ -30,6 +30,7 @@ use crate::seeder::{Neighbours, Seeder};
 use crate::state::{State, StateError, Writer};
 use crate::store::Store;
 use crate::tracker::Tracker;
+use crate::traffic::{RateControl, Traffic};
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
 
 /// How peers and trackers see who we are (BEP 20).
@@ -120,6 +121,7 @@ pub struct Server {
     http_addr: SocketAddr,
     peers: TcpListener,
     peers_addr: SocketAddr,
+    rates: RateControl,
     hasher: (Hasher, mpsc::Receiver<Hashed>),
     hashing: HashingProgress,
     watcher: Watcher,
@@ -147,6 +149,7 @@ impl Server {
         let hashing = hasher.0.progress();
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), &config.watch, sender)?;
+        let rates = RateControl::new(config.seeder.rates);
         Ok(Self {
             config,
             roots,
@@ -155,6 +158,7 @@ impl Server {
             http_addr,
             peers,
             peers_addr,
+            rates,
             hasher,
             hashing,
             watcher,
@@ -171,6 +175,11 @@ impl Server {
     /// Where peers are accepted.
     pub fn peers_addr(&self) -> SocketAddr {
         self.peers_addr
+    }
+
+    /// How fast to upload, to be seen and changed at any time.
+    pub fn upload_rates(&self) -> RateControl {
+        self.rates.clone()
     }
 
     /// How far the hashing of files is, now and whenever it is asked.
@@ -203,6 +212,7 @@ impl Server {
             self.watcher_handle,
         );
         let metrics = Arc::new(Metrics::default());
+        let traffic = Arc::new(Traffic::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
         let metadata = Metadata::new(state);
         let disks = Arc::new(Disks::default());
@@ -213,7 +223,9 @@ impl Server {
             ingest: ingest_handle.clone(),
             store,
             metrics: Arc::clone(&metrics),
+            traffic: Arc::clone(&traffic),
             downloaders: announced,
+            rates: self.rates.subscribe(),
         };
         let seeder =
             Seeder::new(&self.config.seeder, our_id, self.peers_addr, neighbours, stop.child_token());
@@ -227,6 +239,8 @@ impl Server {
             tracker: Arc::clone(&tracker),
             ingest: ingest_handle,
             metrics,
+            traffic,
+            rates: self.rates,
             downloaders,
             our_id,
             peers_addr: self.peers_addr,

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn gives_a_downloader_everyone_but_itself() {
         let mut room = Room::new();
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Started)), []);
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Started)), [0; 0]);
         assert_eq!(hosts(&room.announce(2, 0, AnnounceEvent::Started)), [1]);
         let answer = room.announce(3, 10, AnnounceEvent::Started);
         assert_eq!(hosts(&answer), [1, 2]);
@@ -227,8 +227,8 @@ mod tests {
         let mut room = Room::new();
         room.announce(1, 10, AnnounceEvent::Started);
         room.announce(2, 10, AnnounceEvent::Started);
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Stopped)), []);
-        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), []);
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Stopped)), [0; 0]);
+        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [0; 0]);
         room.announce(2, 10, AnnounceEvent::Stopped);
         assert!(room.tracker.swarms().by_info_hash.is_empty());
         assert_eq!(room.tracker.swarms().peers, 0);
@@ -249,7 +249,7 @@ mod tests {
         let mut room = Room::new();
         room.announce(1, 10, AnnounceEvent::Started);
         assert_eq!(hosts(&room.announce_for(2, 0, 10, AnnounceEvent::Started, None)), [1]);
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Periodic)), []);
+        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Periodic)), [0; 0]);
     }
 
     #[test]
@@ -272,7 +272,11 @@ mod tests {
         room.now += interval::expiry(answer.interval);
         room.announce(2, 10, AnnounceEvent::Started);
         room.now += Duration::from_secs(1);
-        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [], "not even before the sweep");
+        assert_eq!(
+            hosts(&room.announce(2, 10, AnnounceEvent::Periodic)),
+            [0; 0],
+            "not even before the sweep"
+        );
         room.tracker.expire(room.now, |_| true);
         assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
     }

@@ -17,6 +17,7 @@ pub(crate) struct Request {
     version: &'static str,
     host: Option<String>,
     headers: String,
+    body: String,
     half_close: bool,
 }
 
@@ -29,6 +30,7 @@ impl Request {
             version: "HTTP/1.1",
             host: Some(String::new()),
             headers: String::new(),
+            body: String::new(),
             half_close: false,
         }
     }
@@ -55,6 +57,11 @@ impl Request {
         self
     }
 
+    /// With something to send along.
+    pub(crate) fn body(self, body: &str) -> Self {
+        Self { body: body.to_owned(), ..self }.header("Content-Length", &body.len().to_string())
+    }
+
     /// Closes the writing side once the request is written.
     pub(crate) fn half_close(self) -> Self {
         Self { half_close: true, ..self }
@@ -77,8 +84,10 @@ impl Request {
             Some("") => format!("Host: {to}\r\n"),
             Some(host) => format!("Host: {host}\r\n"),
         };
-        let request =
-            format!("{} {} {}\r\n{host}{}\r\n", self.method, self.target, self.version, self.headers);
+        let request = format!(
+            "{} {} {}\r\n{host}{}\r\n{}",
+            self.method, self.target, self.version, self.headers, self.body
+        );
         socket.write_all(request.as_bytes()).expect("the server reads the request");
         if self.half_close {
             socket.shutdown(Shutdown::Write).expect("a socket can be half-closed");

@@ -1,0 +1,75 @@
+//! The flags that say whom to upload to, and how fast.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use crate::config::{
+    Choking, ChokingConfig, Dscp, GroupPrefixes, SeederConfig, UploadRate, UploadRates, UploadSlots,
+};
+
+/// What `serve` takes of that.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Uploading")]
+pub(super) struct UploadArgs {
+    /// How many peers to upload to at a time, "auto" (64, fewer where the rate is limited) or "unlimited"
+    #[arg(long, value_name = "N", default_value_t)]
+    upload_slots: UploadSlots,
+
+    /// Who goes first: who has waited longest (round-robin), who takes the most (fastest), or who has least and who lacks
+    /// least (newcomers)
+    #[arg(long, value_name = "STRATEGY", default_value_t)]
+    choking: Choking,
+
+    /// So many of the slots go by waiting time whatever the strategy [default: a fifth]
+    #[arg(long, value_name = "N")]
+    optimistic_slots: Option<NonZeroUsize>,
+
+    /// So many slots are for each group that has peers waiting, before others have more
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    reserved_slots: usize,
+
+    /// Peers whose IPv4 addresses begin with the same so many bits are a group
+    #[arg(long, value_name = "BITS", default_value_t = GroupPrefixes::default().v4)]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=32))]
+    group_prefix_v4: u8,
+
+    /// The same for IPv6 addresses
+    #[arg(long, value_name = "BITS", default_value_t = GroupPrefixes::default().v6)]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=128))]
+    group_prefix_v6: u8,
+
+    /// Bytes a second to all peers together: 500k, 10M, 8MiB; "unlimited" or 0: as many as can be
+    #[arg(long, value_name = "RATE", default_value_t)]
+    max_upload_rate: UploadRate,
+
+    /// Bytes a second to the peers of each group
+    #[arg(long, value_name = "RATE", default_value_t)]
+    max_upload_rate_per_group: UploadRate,
+
+    /// Bytes a second to each peer
+    #[arg(long, value_name = "RATE", default_value_t)]
+    max_upload_rate_per_peer: UploadRate,
+
+    /// Mark packets to peers: a DSCP from 0 to 63, or its name such as le, cs1, af11 or ef
+    #[arg(long, value_name = "DSCP")]
+    dscp: Option<Dscp>,
+}
+
+impl UploadArgs {
+    pub(super) fn set(self, config: &mut SeederConfig) {
+        config.choking = ChokingConfig {
+            strategy: self.choking,
+            slots: self.upload_slots,
+            optimistic_slots: self.optimistic_slots,
+            reserved_slots: self.reserved_slots,
+            groups: GroupPrefixes { v4: self.group_prefix_v4, v6: self.group_prefix_v6 },
+        };
+        config.rates = UploadRates {
+            total: self.max_upload_rate,
+            per_group: self.max_upload_rate_per_group,
+            per_peer: self.max_upload_rate_per_peer,
+        };
+        config.dscp = self.dscp;
+    }
+}
