@@ -1,0 +1,275 @@
+//! All connections on one thread: sockets, the loop over those that are ready, and which part of the run counts.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use distributor_load::Torrent;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::time::Timespec;
+use socket2::{Domain, Socket, Type};
+
+use crate::options::Options;
+use crate::peer::Peer;
+use crate::process::Processes;
+use crate::report::{Report, Tally};
+use crate::walk::Walk;
+
+/// What is read at once: of a fast seeder some dozen blocks, and small enough to stay in the processor's cache.
+const READ_LEN: usize = 512 * 1024;
+const EVENTS: usize = 256;
+const TICK: Duration = Duration::from_secs(1);
+/// For a seeder to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Fleet<'a> {
+    options: &'a Options,
+    torrent: &'a Torrent,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    tally: Tally,
+    processes: Option<Processes>,
+    memory_before: Option<u64>,
+    memory_most: Option<u64>,
+}
+
+struct Connection {
+    peer: Peer,
+    socket: Option<TcpStream>,
+    /// Whether it is told when it can write more.
+    writing: bool,
+    /// How much it has brought since it counts, or at all.
+    bytes: u64,
+}
+
+/// What is counted from: the clock and what processors had done by then.
+struct Start {
+    at: Instant,
+    seeder: Option<Duration>,
+    own: Duration,
+}
+
+impl<'a> Fleet<'a> {
+    pub(crate) fn connect(options: &'a Options, torrent: &'a Torrent) -> anyhow::Result<Self> {
+        let processes = (!options.pid.is_empty()).then(|| Processes(options.pid.clone()));
+        let memory_before = processes.as_ref().map(Processes::memory).transpose()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut connections = Vec::new();
+        for at in 0..options.connections {
+            let socket =
+                connect(options, at).with_context(|| format!("connection {at} to {}", options.seeder))?;
+            epoll::add(&epoll, &socket, EventData::new_u64(u64::from(at)), EventFlags::IN | EventFlags::OUT)?;
+            let walk =
+                if options.once { Walk::once } else { Walk::endless }(torrent, at, options.connections);
+            let peer = Peer::new(torrent, peer_id(at), options.depth, walk, options.check, Instant::now());
+            connections.push(Connection { peer, socket: Some(socket), writing: true, bytes: 0 });
+        }
+        let tally = Tally::new()?;
+        Ok(Self {
+            options,
+            torrent,
+            epoll,
+            connections,
+            tally,
+            processes,
+            memory_before,
+            memory_most: memory_before,
+        })
+    }
+
+    /// Downloads until the time is over, or everything is there.
+    pub(crate) fn run(mut self) -> anyhow::Result<Report> {
+        let began = Instant::now();
+        let mut start = None;
+        let mut ticked = began;
+        let mut scratch = vec![0; READ_LEN];
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            let timeout = Timespec::try_from(Duration::from_millis(100))?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let now = Instant::now();
+            for event in &events {
+                self.ready(event.data.u64() as usize, event.flags, &mut scratch);
+            }
+            if now - ticked >= TICK {
+                ticked = now;
+                self.tick(now)?;
+            }
+            if start.is_none() && self.counts_from_here(now - began)? {
+                start = Some(self.start(now)?);
+            }
+            if let Some(start) = &start
+                && self.is_over(now - start.at)
+            {
+                return self.report(start, now);
+            }
+        }
+    }
+
+    fn counts_from_here(&self, waited: Duration) -> anyhow::Result<bool> {
+        let open = self.connections.iter().filter(|connection| connection.socket.is_some()).count();
+        ensure!(open > 0, "the seeder closed every connection");
+        let bringing = self.connections.iter().filter(|connection| connection.bytes > 0).count();
+        if self.options.once && bringing > 0 {
+            return Ok(true);
+        }
+        if waited < self.options.patience {
+            return Ok(bringing >= open);
+        }
+        ensure!(bringing > 0, "nothing came for {:?}", self.options.patience);
+        Ok(true)
+    }
+
+    fn start(&mut self, now: Instant) -> anyhow::Result<Start> {
+        if !self.options.once {
+            self.tally.reset();
+            for connection in &mut self.connections {
+                connection.bytes = 0;
+            }
+        }
+        let seeder = self.processes.as_ref().map(Processes::cpu).transpose()?;
+        Ok(Start { at: now, seeder, own: own_cpu() })
+    }
+
+    fn is_over(&self, ran: Duration) -> bool {
+        if self.options.once {
+            self.connections.iter().all(|connection| connection.socket.is_none() || connection.peer.is_over())
+        } else {
+            ran >= self.options.seconds
+        }
+    }
+
+    fn ready(&mut self, at: usize, flags: EventFlags, scratch: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        let before = self.tally.bytes;
+        let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
+        let result = (|| {
+            if readable {
+                connection.read(self.torrent, scratch, &mut self.tally)?;
+            }
+            connection.write(&self.epoll, at)
+        })();
+        connection.bytes += self.tally.bytes - before;
+        if let Err(error) = result {
+            eprintln!("connection {at}: {error:#}");
+            // Closing it takes it from epoll.
+            connection.socket = None;
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
+        if let Some(processes) = &self.processes {
+            self.memory_most = self.memory_most.max(Some(processes.memory()?));
+        }
+        for (at, connection) in self.connections.iter_mut().enumerate() {
+            connection.peer.tick(self.torrent, now);
+            if connection.socket.is_some() && connection.write(&self.epoll, at).is_err() {
+                connection.socket = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(self, start: &Start, now: Instant) -> anyhow::Result<Report> {
+        let seconds = (now - start.at).as_secs_f64();
+        let gigabytes = self.tally.bytes as f64 / 1e9;
+        let cpu = match (&self.processes, start.seeder) {
+            (Some(processes), Some(before)) => Some((processes.cpu()? - before).as_secs_f64()),
+            _ => None,
+        };
+        let checks = || self.connections.iter().filter_map(|connection| connection.peer.check.as_ref());
+        let count =
+            |is: fn(&Connection) -> bool| self.connections.iter().filter(|connection| is(connection)).count();
+        Ok(Report {
+            connections: self.options.connections,
+            idle: count(|connection| connection.bytes == 0) as u32,
+            closed: count(|connection| connection.socket.is_none()) as u32,
+            depth: self.options.depth,
+            seconds,
+            bytes: self.tally.bytes,
+            mb_per_second: self.tally.bytes as f64 / 1e6 / seconds,
+            p50_ms: self.tally.latency_ms(0.5),
+            p99_ms: self.tally.latency_ms(0.99),
+            cpu_seconds_per_gb: cpu.map(|cpu| cpu / gigabytes),
+            gb_per_cpu_second: cpu.map(|cpu| gigabytes / cpu),
+            memory_before: self.memory_before,
+            memory_most: self.memory_most,
+            own_cpu_seconds: (own_cpu() - start.own).as_secs_f64(),
+            right_pieces: checks().map(|check| check.right).sum(),
+            wrong_pieces: checks().map(|check| check.wrong).sum(),
+        })
+    }
+}
+
+impl Connection {
+    fn read(&mut self, torrent: &Torrent, scratch: &mut [u8], tally: &mut Tally) -> anyhow::Result<()> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        // Once: where there is more, epoll says so again, after it was everybody's turn.
+        match socket.read(scratch) {
+            Ok(0) => bail!("the seeder closed it"),
+            Ok(len) => self.peer.received(torrent, &scratch[..len], Instant::now(), tally),
+            Err(error) if is_for_later(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&mut self, epoll: &OwnedFd, at: usize) -> anyhow::Result<()> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        while !self.peer.out.is_empty() {
+            match socket.write(&self.peer.out) {
+                Ok(len) => drop(self.peer.out.drain(..len)),
+                Err(error) if is_for_later(&error) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let writing = !self.peer.out.is_empty();
+        if writing != self.writing {
+            let flags = if writing { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            epoll::modify(epoll, &*socket, EventData::new_u64(at as u64), flags)?;
+            self.writing = writing;
+        }
+        Ok(())
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn connect(options: &Options, at: u32) -> anyhow::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(options.seeder), Type::STREAM, None)?;
+    if let Some(from) = options.from {
+        socket.bind(&SocketAddr::new(later(from, at).context("no address is left")?, 0).into())?;
+    }
+    socket.connect_timeout(&options.seeder.into(), CONNECT_TIMEOUT)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The address that comes `by` after this.
+fn later(address: IpAddr, by: u32) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().checked_add(by).map(|bits| IpAddr::V4(bits.into())),
+        IpAddr::V6(v6) => v6.to_bits().checked_add(by.into()).map(|bits| IpAddr::V6(bits.into())),
+    }
+}
+
+/// No known client's, and no two the same: some seeders keep one connection an id.
+fn peer_id(at: u32) -> [u8; 20] {
+    let mut id = *b"-LG0001-000000000000";
+    id[8..].copy_from_slice(format!("{:06}{at:06}", std::process::id() % 1_000_000).as_bytes());
+    id
+}
+
+fn own_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
