@@ -12,11 +12,13 @@ use rustix::fd::OwnedFd;
 use rustix::time::Timespec;
 use socket2::{Domain, Socket, Type};
 
+use crate::conversation::Conversation;
+use crate::http::Http;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::process::Processes;
 use crate::report::{Report, Tally};
-use crate::walk::Walk;
+use crate::walk::{Walk, first_piece};
 
 /// What is read at once: of a fast seeder some dozen blocks, and small enough to stay in the processor's cache.
 const READ_LEN: usize = 512 * 1024;
@@ -37,7 +39,7 @@ pub(crate) struct Fleet<'a> {
 }
 
 struct Connection {
-    peer: Peer,
+    conversation: Box<dyn Conversation>,
     socket: Option<TcpStream>,
     /// Whether it is told when it can write more.
     writing: bool,
@@ -62,10 +64,8 @@ impl<'a> Fleet<'a> {
             let socket =
                 connect(options, at).with_context(|| format!("connection {at} to {}", options.seeder))?;
             epoll::add(&epoll, &socket, EventData::new_u64(u64::from(at)), EventFlags::IN | EventFlags::OUT)?;
-            let walk =
-                if options.once { Walk::once } else { Walk::endless }(torrent, at, options.connections);
-            let peer = Peer::new(torrent, peer_id(at), options.depth, walk, options.check, Instant::now());
-            connections.push(Connection { peer, socket: Some(socket), writing: true, bytes: 0 });
+            let conversation = conversation(options, torrent, at);
+            connections.push(Connection { conversation, socket: Some(socket), writing: true, bytes: 0 });
         }
         let tally = Tally::new()?;
         Ok(Self {
@@ -140,7 +140,9 @@ impl<'a> Fleet<'a> {
 
     fn is_over(&self, ran: Duration) -> bool {
         if self.options.once {
-            self.connections.iter().all(|connection| connection.socket.is_none() || connection.peer.is_over())
+            self.connections
+                .iter()
+                .all(|connection| connection.socket.is_none() || connection.conversation.is_over())
         } else {
             ran >= self.options.seconds
         }
@@ -169,7 +171,7 @@ impl<'a> Fleet<'a> {
             self.memory_most = self.memory_most.max(Some(processes.memory()?));
         }
         for (at, connection) in self.connections.iter_mut().enumerate() {
-            connection.peer.tick(self.torrent, now);
+            connection.conversation.tick(self.torrent, now);
             if connection.socket.is_some() && connection.write(&self.epoll, at).is_err() {
                 connection.socket = None;
             }
@@ -184,7 +186,7 @@ impl<'a> Fleet<'a> {
             (Some(processes), Some(before)) => Some((processes.cpu()? - before).as_secs_f64()),
             _ => None,
         };
-        let checks = || self.connections.iter().filter_map(|connection| connection.peer.check.as_ref());
+        let checked = || self.connections.iter().map(|connection| connection.conversation.checked());
         let count =
             |is: fn(&Connection) -> bool| self.connections.iter().filter(|connection| is(connection)).count();
         Ok(Report {
@@ -202,8 +204,8 @@ impl<'a> Fleet<'a> {
             memory_before: self.memory_before,
             memory_most: self.memory_most,
             own_cpu_seconds: (own_cpu() - start.own).as_secs_f64(),
-            right_pieces: checks().map(|check| check.right).sum(),
-            wrong_pieces: checks().map(|check| check.wrong).sum(),
+            right_pieces: checked().map(|(right, _)| right).sum(),
+            wrong_pieces: checked().map(|(_, wrong)| wrong).sum(),
         })
     }
 }
@@ -214,7 +216,7 @@ impl Connection {
         // Once: where there is more, epoll says so again, after it was everybody's turn.
         match socket.read(scratch) {
             Ok(0) => bail!("the seeder closed it"),
-            Ok(len) => self.peer.received(torrent, &scratch[..len], Instant::now(), tally),
+            Ok(len) => self.conversation.received(torrent, &scratch[..len], Instant::now(), tally),
             Err(error) if is_for_later(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -222,14 +224,14 @@ impl Connection {
 
     fn write(&mut self, epoll: &OwnedFd, at: usize) -> anyhow::Result<()> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
-        while !self.peer.out.is_empty() {
-            match socket.write(&self.peer.out) {
-                Ok(len) => drop(self.peer.out.drain(..len)),
+        while !self.conversation.out().is_empty() {
+            match socket.write(self.conversation.out()) {
+                Ok(len) => drop(self.conversation.out().drain(..len)),
                 Err(error) if is_for_later(&error) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        let writing = !self.peer.out.is_empty();
+        let writing = !self.conversation.out().is_empty();
         if writing != self.writing {
             let flags = if writing { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
             epoll::modify(epoll, &*socket, EventData::new_u64(at as u64), flags)?;
@@ -237,6 +239,17 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn conversation(options: &Options, torrent: &Torrent, at: u32) -> Box<dyn Conversation> {
+    let Options { connections, once, check, depth, .. } = *options;
+    if let Some(path) = &options.http {
+        let start = |at| u64::from(first_piece(torrent, at, connections)) * u64::from(torrent.piece_len(0));
+        let end = if once { start(at + 1).min(torrent.len()) } else { torrent.len() };
+        return Box::new(Http::new(path, start(at)..end, !once));
+    }
+    let walk = if once { Walk::once } else { Walk::endless }(torrent, at, connections);
+    Box::new(Peer::new(torrent, peer_id(at), depth, walk, check, Instant::now()))
 }
 
 fn is_for_later(error: &io::Error) -> bool {

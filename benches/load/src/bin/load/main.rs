@@ -12,14 +12,18 @@
 //! |---|---|
 //! | `options` | the command line |
 //! | `fleet` | sockets, the loop over those that are ready, and which part of the run counts |
-//! | `peer` | one connection's side of the protocol, without its socket |
+//! | `conversation` | what a protocol is to the fleet |
+//! | `peer` | one connection's side of BitTorrent |
+//! | `http` | one connection's side of HTTP |
 //! | `walk` | which blocks a connection asks for, in which order |
 //! | `check` | whether what came are the file's pieces |
 //! | `process` | what the kernel says of the seeder |
 //! | `report` | the figures, for people and for scripts |
 
 mod check;
+mod conversation;
 mod fleet;
+mod http;
 mod options;
 mod peer;
 mod process;

@@ -20,12 +20,15 @@ pub(crate) struct Options {
     /// How long is measured, from when every connection has its first block (or `--patience` is over).
     #[arg(long, short, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Download the file once, each connection its part, in place of `--seconds`; measured from the first request.
+    /// Download the file once, each connection its part, in place of `--seconds`; measured from the first byte.
     #[arg(long)]
     pub(crate) once: bool,
     /// How long to wait for the last connection's first block before measuring without it.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) patience: Duration,
+    /// Speak HTTP, and fetch the file from this path; there are no blocks then, nor is anything checked.
+    #[arg(long, value_name = "PATH", conflicts_with = "check")]
+    pub(crate) http: Option<String>,
     /// Check the SHA-1 of every piece.
     #[arg(long)]
     pub(crate) check: bool,

@@ -11,6 +11,7 @@ use distributor_load::wire::{self, HANDSHAKE_LEN, Handshake, PIECE_HEADER_LEN, i
 use distributor_load::{Block, Torrent};
 
 use crate::check::Check;
+use crate::conversation::Conversation;
 use crate::report::Tally;
 use crate::walk::Walk;
 
@@ -21,8 +22,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Peer {
     /// Still to be written to the socket.
-    pub(crate) out: Vec<u8>,
-    pub(crate) check: Option<Check>,
+    out: Vec<u8>,
+    check: Option<Check>,
     /// How many requests may be under way.
     depth: usize,
     walk: Walk,
@@ -72,61 +73,6 @@ impl Peer {
             fast: false,
             choked: true,
             heard: now,
-        }
-    }
-
-    /// Whether everything came that it was to download.
-    pub(crate) fn is_over(&self) -> bool {
-        self.walk.is_over() && self.asked.is_empty() && self.coming.is_none()
-    }
-
-    /// Takes what came, and asks for more.
-    pub(crate) fn received(
-        &mut self,
-        torrent: &Torrent,
-        mut bytes: &[u8],
-        now: Instant,
-        tally: &mut Tally,
-    ) -> anyhow::Result<()> {
-        self.heard = now;
-        while !bytes.is_empty() {
-            if let Some(coming) = &mut self.coming {
-                let wanted = (coming.block.len - coming.len) as usize;
-                let (data, rest) = bytes.split_at(wanted.min(bytes.len()));
-                if let Some(check) = &mut self.check {
-                    check.take(torrent, coming.block, coming.len, data);
-                }
-                coming.len += data.len() as u32;
-                tally.data(data.len());
-                if coming.len == coming.block.len {
-                    tally.block(coming.asked.map(|asked| now - asked));
-                    self.coming = None;
-                }
-                bytes = rest;
-            } else {
-                let wanted = self.message_len()?.saturating_sub(self.message.len());
-                let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-                self.message.extend_from_slice(part);
-                bytes = rest;
-                if self.message.len() == self.message_len()? {
-                    let message = std::mem::take(&mut self.message);
-                    self.message(torrent, &message)?;
-                    self.message = message;
-                    self.message.clear();
-                }
-            }
-        }
-        self.ask(torrent, now);
-        Ok(())
-    }
-
-    /// To be called now and then: asks again for what was dropped, and for less at a time.
-    pub(crate) fn tick(&mut self, torrent: &Torrent, now: Instant) {
-        if !self.asked.is_empty() && self.coming.is_none() && now - self.heard > FORGOTTEN_AFTER {
-            self.heard = now;
-            self.depth = (self.asked.len() / 2).max(1);
-            self.drop_asked();
-            self.ask(torrent, now);
         }
     }
 
@@ -225,6 +171,71 @@ impl Peer {
     fn drop_asked(&mut self) {
         for asked in self.asked.drain(..) {
             self.walk.put_back(asked.block);
+        }
+    }
+}
+
+impl Conversation for Peer {
+    fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn checked(&self) -> (u64, u64) {
+        self.check.as_ref().map_or((0, 0), |check| (check.right, check.wrong))
+    }
+
+    fn is_over(&self) -> bool {
+        self.walk.is_over() && self.asked.is_empty() && self.coming.is_none()
+    }
+
+    fn received(
+        &mut self,
+        torrent: &Torrent,
+        mut bytes: &[u8],
+        now: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        self.heard = now;
+        while !bytes.is_empty() {
+            if let Some(coming) = &mut self.coming {
+                let wanted = (coming.block.len - coming.len) as usize;
+                let (data, rest) = bytes.split_at(wanted.min(bytes.len()));
+                if let Some(check) = &mut self.check {
+                    check.take(torrent, coming.block, coming.len, data);
+                }
+                coming.len += data.len() as u32;
+                tally.data(data.len());
+                if coming.len == coming.block.len {
+                    if let Some(asked) = coming.asked {
+                        tally.block(now - asked);
+                    }
+                    self.coming = None;
+                }
+                bytes = rest;
+            } else {
+                let wanted = self.message_len()?.saturating_sub(self.message.len());
+                let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
+                self.message.extend_from_slice(part);
+                bytes = rest;
+                if self.message.len() == self.message_len()? {
+                    let message = std::mem::take(&mut self.message);
+                    self.message(torrent, &message)?;
+                    self.message = message;
+                    self.message.clear();
+                }
+            }
+        }
+        self.ask(torrent, now);
+        Ok(())
+    }
+
+    /// Asks again for what was dropped, and for less at a time.
+    fn tick(&mut self, torrent: &Torrent, now: Instant) {
+        if !self.asked.is_empty() && self.coming.is_none() && now - self.heard > FORGOTTEN_AFTER {
+            self.heard = now;
+            self.depth = (self.asked.len() / 2).max(1);
+            self.drop_asked();
+            self.ask(torrent, now);
         }
     }
 }

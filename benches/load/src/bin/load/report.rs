@@ -12,7 +12,6 @@ const MAX_LATENCY_US: u64 = 600_000_000;
 /// What is counted while blocks come.
 pub(crate) struct Tally {
     pub(crate) bytes: u64,
-    pub(crate) blocks: u64,
     /// From the request to the block's last byte, in microseconds.
     latency: Histogram<u64>,
 }
@@ -20,28 +19,26 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new() -> anyhow::Result<Self> {
         // To one in a thousand.
-        Ok(Self { bytes: 0, blocks: 0, latency: Histogram::new_with_bounds(1, MAX_LATENCY_US, 3)? })
+        Ok(Self { bytes: 0, latency: Histogram::new_with_bounds(1, MAX_LATENCY_US, 3)? })
     }
 
     pub(crate) fn data(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// A block is whole; `None` where nobody asked for it.
-    pub(crate) fn block(&mut self, latency: Option<Duration>) {
-        self.blocks += 1;
-        if let Some(latency) = latency {
-            self.latency.saturating_record(latency.as_micros() as u64);
-        }
+    /// A block is whole, so long after it was asked for.
+    pub(crate) fn block(&mut self, latency: Duration) {
+        self.latency.saturating_record(latency.as_micros() as u64);
     }
 
     pub(crate) fn reset(&mut self) {
-        (self.bytes, self.blocks) = (0, 0);
+        self.bytes = 0;
         self.latency.reset();
     }
 
-    pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1e3
+    /// `None` where there were no blocks.
+    pub(crate) fn latency_ms(&self, quantile: f64) -> Option<f64> {
+        (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(quantile) as f64 / 1e3)
     }
 }
 
@@ -58,8 +55,8 @@ pub(crate) struct Report {
     pub(crate) bytes: u64,
     pub(crate) mb_per_second: f64,
     /// From the request to the block's last byte.
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
     /// The seeder's processor seconds for 10⁹ bytes, where its process is known; so are the next three.
     pub(crate) cpu_seconds_per_gb: Option<f64>,
     pub(crate) gb_per_cpu_second: Option<f64>,
@@ -74,12 +71,14 @@ pub(crate) struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, depth, seconds, mb_per_second, p50_ms, p99_ms, .. } = self;
+        let Self { connections, depth, seconds, mb_per_second, .. } = self;
         write!(f, "{connections} connections of depth {depth}, {seconds:.1} s: {mb_per_second:.0} MB/s")?;
         if let (Some(cpu), Some(rate)) = (self.cpu_seconds_per_gb, self.gb_per_cpu_second) {
             write!(f, ", {cpu:.3} CPU s/GB ({rate:.2} GB per CPU s)")?;
         }
-        write!(f, ", block p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms")?;
+        if let (Some(p50), Some(p99)) = (self.p50_ms, self.p99_ms) {
+            write!(f, ", block p50 {p50:.2} ms, p99 {p99:.2} ms")?;
+        }
         if let (Some(before), Some(most)) = (self.memory_before, self.memory_most) {
             write!(f, ", RssAnon {:.1} MiB, {:.1} before", mib(most), mib(before))?;
         }

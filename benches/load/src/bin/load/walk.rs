@@ -20,13 +20,13 @@ pub(crate) struct Walk {
 impl Walk {
     /// Without end, from connection `at` of `of`'s place on.
     pub(crate) fn endless(torrent: &Torrent, at: u32, of: u32) -> Self {
-        Self::new(share(torrent, at, of), u64::MAX)
+        Self::new(first_piece(torrent, at, of), u64::MAX)
     }
 
     /// Connection `at` of `of`'s part of the file; together they are the whole file.
     pub(crate) fn once(torrent: &Torrent, at: u32, of: u32) -> Self {
-        let first = share(torrent, at, of);
-        Self::new(first, u64::from(share(torrent, at + 1, of) - first))
+        let first = first_piece(torrent, at, of);
+        Self::new(first, u64::from(first_piece(torrent, at + 1, of) - first))
     }
 
     fn new(next: u32, left: u64) -> Self {
@@ -56,7 +56,7 @@ impl Walk {
     }
 }
 
-/// The first piece of connection `at` of `of`.
-fn share(torrent: &Torrent, at: u32, of: u32) -> u32 {
+/// Where connection `at` of `of` begins; the piece after the last where there are no more.
+pub(crate) fn first_piece(torrent: &Torrent, at: u32, of: u32) -> u32 {
     (u64::from(torrent.pieces()) * u64::from(at) / u64::from(of.max(1))) as u32
 }
