@@ -33,8 +33,16 @@ impl Torrent {
     /// When it can't be read, or isn't one of a single file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-        let metainfo = Metainfo::decode(&bytes).with_context(|| format!("{}", path.display()))?;
-        Ok(Self { metainfo })
+        Self::decode(&bytes).with_context(|| format!("{}", path.display()))
+    }
+
+    /// The same from its bytes.
+    ///
+    /// # Errors
+    ///
+    /// When they aren't a .torrent of a single file.
+    pub fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self { metainfo: Metainfo::decode(bytes)? })
     }
 
     /// What both handshakes name it by.

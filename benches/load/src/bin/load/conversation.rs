@@ -5,6 +5,7 @@ use std::time::Instant;
 use distributor_load::Torrent;
 
 use crate::report::Tally;
+use crate::walk::Walk;
 
 /// What came goes in, what is to be sent piles up in [`out`](Self::out).
 pub(crate) trait Conversation {
@@ -24,11 +25,16 @@ pub(crate) trait Conversation {
         tally: &mut Tally,
     ) -> anyhow::Result<()>;
 
-    /// To be called now and then.
+    /// To be called now and then, and when there is more to ask for.
     fn tick(&mut self, _torrent: &Torrent, _now: Instant) {}
 
     /// Whether everything came that it was to download.
     fn is_over(&self) -> bool;
+
+    /// What it has still to ask for, where that may be divided.
+    fn walk(&mut self) -> Option<&mut Walk> {
+        None
+    }
 
     /// How many pieces were right and wrong, of those that were checked.
     fn checked(&self) -> (u64, u64) {

@@ -149,20 +149,33 @@ impl<'a> Fleet<'a> {
     }
 
     fn ready(&mut self, at: usize, flags: EventFlags, scratch: &mut [u8]) {
-        let Some(connection) = self.connections.get_mut(at) else { return };
+        let connection = &mut self.connections[at];
         let before = self.tally.bytes;
-        let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-        let result = (|| {
-            if readable {
-                connection.read(self.torrent, scratch, &mut self.tally)?;
-            }
-            connection.write(&self.epoll, at)
-        })();
+        let mut result = Ok(());
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            result = connection.read(self.torrent, scratch, &mut self.tally);
+        }
         connection.bytes += self.tally.bytes - before;
-        if let Err(error) = result {
+        if result.is_ok() && connection.conversation.is_over() {
+            self.share(at);
+        }
+        let connection = &mut self.connections[at];
+        if let Err(error) = result.and_then(|()| connection.write(&self.epoll, at)) {
             eprintln!("connection {at}: {error:#}");
             // Closing it takes it from epoll.
             connection.socket = None;
+        }
+    }
+
+    /// Lets a connection that has its part take half of the largest that another has still to ask for: a seeder may
+    /// choke some for long.
+    fn share(&mut self, at: usize) {
+        let walks = self.connections.iter_mut().filter_map(|connection| connection.conversation.walk());
+        let part = walks.max_by_key(|walk| walk.left()).filter(|walk| walk.left() > 0).map(Walk::halve);
+        let conversation = &mut self.connections[at].conversation;
+        if let (Some(part), Some(walk)) = (part, conversation.walk()) {
+            *walk = part;
+            conversation.tick(self.torrent, Instant::now());
         }
     }
 
