@@ -1,31 +1,24 @@
-//! All connections on one thread: sockets, the loop over those that are ready, and which part of the run counts.
+//! All connections on one thread: the loop over those that are ready, and which part of the run counts.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use distributor_load::Torrent;
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::time::Timespec;
-use socket2::{Domain, Socket, Type};
 
-use crate::conversation::Conversation;
-use crate::http::Http;
+use crate::connection::Connection;
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::process::Processes;
 use crate::report::{Report, Tally};
-use crate::walk::{Walk, first_piece};
+use crate::walk::Walk;
 
 /// What is read at once: of a fast seeder some dozen blocks, and small enough to stay in the processor's cache.
 const READ_LEN: usize = 512 * 1024;
 const EVENTS: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
-/// For a seeder to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Fleet<'a> {
     options: &'a Options,
@@ -36,15 +29,6 @@ pub(crate) struct Fleet<'a> {
     processes: Option<Processes>,
     memory_before: Option<u64>,
     memory_most: Option<u64>,
-}
-
-struct Connection {
-    conversation: Box<dyn Conversation>,
-    socket: Option<TcpStream>,
-    /// Whether it is told when it can write more.
-    writing: bool,
-    /// How much it has brought since it counts, or at all.
-    bytes: u64,
 }
 
 /// What is counted from: the clock and what processors had done by then.
@@ -59,14 +43,9 @@ impl<'a> Fleet<'a> {
         let processes = (!options.pid.is_empty()).then(|| Processes(options.pid.clone()));
         let memory_before = processes.as_ref().map(Processes::memory).transpose()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::new();
-        for at in 0..options.connections {
-            let socket =
-                connect(options, at).with_context(|| format!("connection {at} to {}", options.seeder))?;
-            epoll::add(&epoll, &socket, EventData::new_u64(u64::from(at)), EventFlags::IN | EventFlags::OUT)?;
-            let conversation = conversation(options, torrent, at);
-            connections.push(Connection { conversation, socket: Some(socket), writing: true, bytes: 0 });
-        }
+        let connections = (0..options.connections)
+            .map(|at| Connection::open(options, torrent, &epoll, at))
+            .collect::<anyhow::Result<_>>()?;
         let tally = Tally::new()?;
         Ok(Self {
             options,
@@ -150,17 +129,15 @@ impl<'a> Fleet<'a> {
 
     fn ready(&mut self, at: usize, flags: EventFlags, scratch: &mut [u8]) {
         let connection = &mut self.connections[at];
-        let before = self.tally.bytes;
         let mut result = Ok(());
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             result = connection.read(self.torrent, scratch, &mut self.tally);
         }
-        connection.bytes += self.tally.bytes - before;
         if result.is_ok() && connection.conversation.is_over() {
             self.share(at);
         }
         let connection = &mut self.connections[at];
-        if let Err(error) = result.and_then(|()| connection.write(&self.epoll, at)) {
+        if let Err(error) = result.and_then(|()| connection.write(&self.epoll)) {
             eprintln!("connection {at}: {error:#}");
             // Closing it takes it from epoll.
             connection.socket = None;
@@ -180,19 +157,25 @@ impl<'a> Fleet<'a> {
     }
 
     fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
-        if let Some(processes) = &self.processes {
-            self.memory_most = self.memory_most.max(Some(processes.memory()?));
-        }
-        for (at, connection) in self.connections.iter_mut().enumerate() {
+        self.look_at_memory()?;
+        for connection in &mut self.connections {
             connection.conversation.tick(self.torrent, now);
-            if connection.socket.is_some() && connection.write(&self.epoll, at).is_err() {
+            if connection.socket.is_some() && connection.write(&self.epoll).is_err() {
                 connection.socket = None;
             }
         }
         Ok(())
     }
 
-    fn report(self, start: &Start, now: Instant) -> anyhow::Result<Report> {
+    fn look_at_memory(&mut self) -> anyhow::Result<()> {
+        if let Some(processes) = &self.processes {
+            self.memory_most = self.memory_most.max(Some(processes.memory()?));
+        }
+        Ok(())
+    }
+
+    fn report(mut self, start: &Start, now: Instant) -> anyhow::Result<Report> {
+        self.look_at_memory()?;
         let seconds = (now - start.at).as_secs_f64();
         let gigabytes = self.tally.bytes as f64 / 1e9;
         let cpu = match (&self.processes, start.seeder) {
@@ -221,78 +204,6 @@ impl<'a> Fleet<'a> {
             wrong_pieces: checked().map(|(_, wrong)| wrong).sum(),
         })
     }
-}
-
-impl Connection {
-    fn read(&mut self, torrent: &Torrent, scratch: &mut [u8], tally: &mut Tally) -> anyhow::Result<()> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        // Once: where there is more, epoll says so again, after it was everybody's turn.
-        match socket.read(scratch) {
-            Ok(0) => bail!("the seeder closed it"),
-            Ok(len) => self.conversation.received(torrent, &scratch[..len], Instant::now(), tally),
-            Err(error) if is_for_later(&error) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn write(&mut self, epoll: &OwnedFd, at: usize) -> anyhow::Result<()> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        while !self.conversation.out().is_empty() {
-            match socket.write(self.conversation.out()) {
-                Ok(len) => drop(self.conversation.out().drain(..len)),
-                Err(error) if is_for_later(&error) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let writing = !self.conversation.out().is_empty();
-        if writing != self.writing {
-            let flags = if writing { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            epoll::modify(epoll, &*socket, EventData::new_u64(at as u64), flags)?;
-            self.writing = writing;
-        }
-        Ok(())
-    }
-}
-
-fn conversation(options: &Options, torrent: &Torrent, at: u32) -> Box<dyn Conversation> {
-    let Options { connections, once, check, depth, .. } = *options;
-    if let Some(path) = &options.http {
-        let start = |at| u64::from(first_piece(torrent, at, connections)) * u64::from(torrent.piece_len(0));
-        let end = if once { start(at + 1).min(torrent.len()) } else { torrent.len() };
-        return Box::new(Http::new(path, start(at)..end, !once));
-    }
-    let walk = if once { Walk::once } else { Walk::endless }(torrent, at, connections);
-    Box::new(Peer::new(torrent, peer_id(at), depth, walk, check, Instant::now()))
-}
-
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-fn connect(options: &Options, at: u32) -> anyhow::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(options.seeder), Type::STREAM, None)?;
-    if let Some(from) = options.from {
-        socket.bind(&SocketAddr::new(later(from, at).context("no address is left")?, 0).into())?;
-    }
-    socket.connect_timeout(&options.seeder.into(), CONNECT_TIMEOUT)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-/// The address that comes `by` after this.
-fn later(address: IpAddr, by: u32) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().checked_add(by).map(|bits| IpAddr::V4(bits.into())),
-        IpAddr::V6(v6) => v6.to_bits().checked_add(by.into()).map(|bits| IpAddr::V6(bits.into())),
-    }
-}
-
-/// No known client's, and no two the same: some seeders keep one connection an id.
-fn peer_id(at: u32) -> [u8; 20] {
-    let mut id = *b"-LG0001-000000000000";
-    id[8..].copy_from_slice(format!("{:06}{at:06}", std::process::id() % 1_000_000).as_bytes());
-    id
 }
 
 fn own_cpu() -> Duration {

@@ -11,7 +11,8 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `options` | the command line |
-//! | `fleet` | sockets, the loop over those that are ready, and which part of the run counts |
+//! | `fleet` | the loop over connections that are ready, and which part of the run counts |
+//! | `connection` | one socket |
 //! | `conversation` | what a protocol is to the fleet |
 //! | `peer` | one connection's side of BitTorrent |
 //! | `http` | one connection's side of HTTP |
@@ -21,6 +22,7 @@
 //! | `report` | the figures, for people and for scripts |
 
 mod check;
+mod connection;
 mod conversation;
 mod fleet;
 mod http;
