@@ -1,10 +1,10 @@
-//! What a downloader tells the tracker over HTTP and what it hears back (BEP 3, 7, 21, 23).
+//! What a downloader tells the tracker and what it hears back, as it is said over HTTP (BEP 3, 7, 21, 23).
 //!
 //! Owns the query's meaning and the answer's bytes. Refuses to read `ip`, `ipv4` and `ipv6`: an address that
 //! a client claims for itself can be anybody's. Who is told about whom is the tracker's business, not this
 //! file's.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use crate::{
     bencode::{put_bytes, put_bytes_pair, put_number_pair},
@@ -78,8 +78,40 @@ pub enum PeerFormat {
     },
 }
 
-/// One announce, as the query string has it (BEP 3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a client shows to be known again: at most [`MAX_KEY_LEN`] bytes, kept in place since a packet a microsecond
+/// may bring one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AnnounceKey {
+    /// Zeroes past its end.
+    bytes: [u8; MAX_KEY_LEN],
+    len: u8,
+}
+
+impl AnnounceKey {
+    /// The key of these bytes, unless there are more than [`MAX_KEY_LEN`].
+    #[must_use]
+    pub fn new(key: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_KEY_LEN];
+        bytes.get_mut(..key.len())?.copy_from_slice(key);
+        Some(Self { bytes, len: u8::try_from(key.len()).ok()? })
+    }
+
+    /// The bytes as they came.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for AnnounceKey {
+    /// Says that there is one: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnnounceKey(..)")
+    }
+}
+
+/// One announce, as the query string (BEP 3) or a packet (BEP 15) has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceRequest {
     /// The torrent.
     pub info_hash: InfoHash,
@@ -99,7 +131,7 @@ pub struct AnnounceRequest {
     /// How many peers it wants; `None` where the choice is ours: absent, negative or not a number.
     pub numwant: Option<u32>,
     /// A secret that shows that it is the same client after a change of address.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<AnnounceKey>,
     /// The form in which it takes its list of peers.
     pub format: PeerFormat,
 }
@@ -144,10 +176,10 @@ impl AnnounceRequest {
                 b"event" => event = parse_event(&value),
                 b"compact" => compact = *value != *b"0",
                 b"no_peer_id" => peer_ids = *value != *b"1",
-                b"key" if value.len() > MAX_KEY_LEN => {
-                    return Err(AnnounceError::KeyTooLong { len: value.len() });
+                b"key" => {
+                    let len = value.len();
+                    key = Some(AnnounceKey::new(&value).ok_or(AnnounceError::KeyTooLong { len })?);
                 }
-                b"key" => key = Some(value.into_owned()),
                 _ => {}
             }
         }
@@ -253,7 +285,7 @@ impl AnnounceResponse {
     fn put_compact(&self, out: &mut Vec<u8>) {
         let (mut v4, mut v6) = (Vec::with_capacity(self.peers.len() * COMPACT_V4_LEN), Vec::new());
         for peer in &self.peers {
-            put_compact(peer.addr, &mut v4, &mut v6);
+            put_compact(peer.addr, if canonical(peer.addr).is_ipv4() { &mut v4 } else { &mut v6 });
         }
         put_bytes_pair(out, "peers", &v4);
         put_bytes_pair(out, "peers6", &v6);

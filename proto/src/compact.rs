@@ -38,19 +38,13 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Appends the compact form of an address to the list of its family.
-pub(crate) fn put_compact(addr: SocketAddr, v4: &mut Vec<u8>, v6: &mut Vec<u8>) {
-    let list = match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            v4.extend_from_slice(&ip.octets());
-            v4
-        }
-        IpAddr::V6(ip) => {
-            v6.extend_from_slice(&ip.octets());
-            v6
-        }
-    };
-    list.extend_from_slice(&addr.port().to_be_bytes());
+/// Appends the compact form of an address: as many bytes as its [`canonical`] family takes.
+pub(crate) fn put_compact(addr: SocketAddr, out: &mut Vec<u8>) {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+    }
+    out.extend_from_slice(&addr.port().to_be_bytes());
 }
 
 /// Reads the `peers` string of a compact answer (BEP 23).
@@ -105,9 +99,9 @@ mod tests {
     #[test]
     fn writes_addresses_in_network_order() {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for text in ["10.1.2.3:6881", "[2001:db8::5]:258", "[::ffff:10.1.2.4]:1"] {
-            put_compact(addr(text), &mut v4, &mut v6);
-        }
+        put_compact(addr("10.1.2.3:6881"), &mut v4);
+        put_compact(addr("[::ffff:10.1.2.4]:1"), &mut v4);
+        put_compact(addr("[2001:db8::5]:258"), &mut v6);
         assert_eq!(v4, [10, 1, 2, 3, 0x1a, 0xe1, 10, 1, 2, 4, 0, 1]);
         assert_eq!(v6, [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2]);
         assert_eq!(decode_compact(&v4), Ok(vec![addr("10.1.2.3:6881"), addr("10.1.2.4:1")]));

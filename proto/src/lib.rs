@@ -53,8 +53,8 @@ mod session;
 
 pub use allowed_fast::{MAX_ALLOWED_FAST, allowed_fast_set};
 pub use announce::{
-    AnnounceError, AnnounceEvent, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr, PeerFormat,
-    encode_failure,
+    AnnounceError, AnnounceEvent, AnnounceKey, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr,
+    PeerFormat, encode_failure,
 };
 pub use bencode::{BencodeError, MAX_DEPTH};
 pub use bitfield::{Bitfield, BitfieldError};

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use bendy::decoding::{Decoder, Object};
 use distributor_proto::{
-    AnnounceError, AnnounceEvent, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr, PeerFormat,
-    PeerId, QueryError, decode_compact, decode_compact6, encode_failure, percent_encode,
+    AnnounceError, AnnounceEvent, AnnounceKey, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr,
+    PeerFormat, PeerId, QueryError, decode_compact, decode_compact6, encode_failure, percent_encode,
 };
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn reads_an_announce_of_aria2() {
     assert_eq!(request.peer_id, PeerId::new(*b"-DT0100-abcdefghijkl"));
     assert_eq!((request.port, request.uploaded, request.downloaded, request.left), (6881, 1, 2, Some(3)));
     assert_eq!((request.event, request.numwant), (AnnounceEvent::Started, Some(50)));
-    assert_eq!(request.key.as_deref(), Some(&b"-DT0100-abcd"[..]));
+    assert_eq!(request.key.as_ref().map(AnnounceKey::as_bytes), Some(&b"-DT0100-abcd"[..]));
     assert_eq!(request.format, PeerFormat::Compact);
 }
 
