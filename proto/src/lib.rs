@@ -19,6 +19,7 @@
 //! | `query` | [`percent_decode`], [`percent_encode`], [`pairs`] | RFC 3986 |
 //! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23 |
 //! | `scrape` | [`parse_scrape`], [`encode_scrape`] | BEP 48 |
+//! | `udp/` | [`UdpRequest`], [`ConnectionIds`], [`encode_udp_announce`]: announces and scrapes over UDP | BEP 15, 41 |
 //! | `compact` | [`canonical`] addresses and their 6 and 18 byte forms | BEP 7, 23 |
 //! | `handshake` | [`Handshake`], [`Extensions`] | BEP 3, 6, 10 |
 //! | `message` | [`Message`], [`block_header`] | BEP 3, 5, 6, 10 |
@@ -50,6 +51,7 @@ mod mse;
 mod query;
 mod scrape;
 mod session;
+mod udp;
 
 pub use allowed_fast::{MAX_ALLOWED_FAST, allowed_fast_set};
 pub use announce::{
@@ -81,4 +83,9 @@ pub use scrape::{MAX_SCRAPE, ScrapeStats, encode_scrape, parse_scrape};
 pub use session::{
     Event, Input, MAX_CONTROL_LEN, MAX_KEPT_LEN, MAX_METADATA_COPIES, MAX_METADATA_QUEUED, Output, Seeding,
     Session, SessionConfig, SessionError, Transmit, Violation,
+};
+pub use udp::{
+    ConnectionId, ConnectionIds, MAX_UDP_ANSWER_LEN, MAX_UDP_PEERS_V4, MAX_UDP_PEERS_V6, MAX_UDP_REQUEST_LEN,
+    MIN_UDP_REQUEST_LEN, TransactionId, UDP_CONNECT_ANSWER_LEN, UdpClaim, UdpError, UdpHashes, UdpQuestion,
+    UdpRequest, UrlData, encode_udp_announce, encode_udp_connect, encode_udp_error, encode_udp_scrape,
 };

@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use distributor_proto::{
     AnnounceRequest, Bitfield, Event, ExtendedHandshake, Extensions, Handshake, Info, Input, MAX_KEPT_LEN,
-    Message, MetadataMessage, Metainfo, Output, Session, decode_compact, decode_compact6, encode_torrent,
-    pairs, parse_scrape, percent_decode,
+    Message, MetadataMessage, Metainfo, Output, Session, UdpRequest, decode_compact, decode_compact6,
+    encode_torrent, pairs, parse_scrape, percent_decode,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -79,6 +79,9 @@ proptest! {
         let _ = Bitfield::from_wire(&bytes, pieces);
         let _ = decode_compact(&bytes);
         let _ = decode_compact6(&bytes);
+        if let Ok(UdpRequest::Claim(claim)) = UdpRequest::parse(&bytes) {
+            let _ = claim.read();
+        }
     }
 
     #[test]

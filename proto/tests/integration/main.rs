@@ -17,5 +17,6 @@ mod session_floods;
 mod session_laws;
 mod session_opening;
 mod support;
+mod udp;
 mod vectors;
 mod wire;
