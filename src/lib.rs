@@ -20,6 +20,7 @@
 //! | `http` | requests and answers, a file a topic |
 //! | `seeder` | peer connections, accepted or dialled: each drives one `Session` of `distributor-proto`; who gets a slot |
 //! | `ingest` | settled files to the catalog, remembered or else hashed; what changed or went is withdrawn |
+//! | `announce` | what announces are answered, whichever way they came, the origin included |
 //! | `metadata` | the info dictionaries of torrents, for those who ask |
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
@@ -35,7 +36,7 @@
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
-//! Imports go downward only: `server` > (`http`, `seeder`) > (`ingest`, `metadata`) > (`catalog`, `hasher`) >
+//! Imports go downward only: `server` > (`http`, `seeder`) > (`announce`, `ingest`, `metadata`) > (`catalog`, `hasher`) >
 //! `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) > (`config`, `files`) >
 //! `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test holds this.
 //!
@@ -53,6 +54,7 @@
 //! - Whatever others control is bounded by a named constant.
 
 mod accept;
+mod announce;
 mod catalog;
 pub mod cli;
 mod config;

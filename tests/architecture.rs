@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 10] = [
     &["lib", "cli"],
     &["server"],
     &["http", "seeder"],
-    &["ingest", "metadata"],
+    &["announce", "ingest", "metadata"],
     &["catalog", "hasher"],
     &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],
     &["accept", "disks", "metrics", "store", "state", "traffic", "watcher"],

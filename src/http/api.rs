@@ -53,7 +53,7 @@ pub(super) async fn peers(State(http): State<Arc<Http>>, uri: Uri) -> Result<Res
 impl Http {
     fn describe(&self, torrent: &Torrent) -> Value {
         let (info_hash, geometry) = (torrent.info_hash(), torrent.geometry());
-        let swarm = self.tracker.scrape(&info_hash);
+        let swarm = self.announces.tracker.scrape(&info_hash);
         let tally = self.traffic.tally(&info_hash).unwrap_or_default();
         let size = geometry.total_len();
         json!({

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::Ends;
 use crate::accept::Acceptor;
+use crate::announce::Ends;
 
 /// How long a client may take to send a request's head, or stay silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,6 +76,7 @@ async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken) {
     }
 }
 
+/// Every request carries them as an extension.
 fn ends(stream: &TcpStream) -> std::io::Result<Ends> {
     let canonical = distributor_proto::canonical;
     Ok(Ends { local: canonical(stream.local_addr()?), remote: canonical(stream.peer_addr()?) })

@@ -14,9 +14,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use tracing::info;
 
+use super::Http;
 use super::json::json_response;
 use super::refusal::Refusal;
-use super::{Ends, Http};
+use crate::announce::Ends;
 use crate::config::{UploadRate, UploadRates};
 
 /// The longest body of a change; one has three numbers.

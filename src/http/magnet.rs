@@ -9,10 +9,11 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use distributor_proto::magnet_link;
 
+use super::Http;
 use super::find::Wanted;
 use super::refusal::Refusal;
 use super::torrents::requested_path;
-use super::{Ends, Http};
+use crate::announce::Ends;
 
 /// The magnet link of the file that the query names.
 pub(super) async fn magnet(

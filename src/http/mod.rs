@@ -11,26 +11,24 @@ mod refusal;
 mod torrents;
 mod tracker;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use distributor_proto::PeerId;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::refusal::Refusal;
 use crate::accept::Acceptor;
+use crate::announce::Announces;
 use crate::catalog::Catalog;
-use crate::config::{AdvertisedAddr, HttpConfig};
+use crate::config::HttpConfig;
 use crate::disks::Disks;
 use crate::files::Roots;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
-use crate::tracker::{Downloader, Tracker};
 use crate::traffic::{RateControl, Traffic};
 
 /// Everything that answers to requests are made from.
@@ -41,18 +39,11 @@ pub(crate) struct Http {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) metadata: Metadata,
     pub(crate) disks: Arc<Disks>,
-    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) announces: Arc<Announces>,
     pub(crate) ingest: IngestHandle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) rates: RateControl,
-    /// To whom it is said that a host has begun to download.
-    pub(crate) downloaders: mpsc::Sender<Downloader>,
-    /// Who the seeder says it is.
-    pub(crate) our_id: PeerId,
-    /// Where the seeder listens.
-    pub(crate) peers_addr: SocketAddr,
-    pub(crate) advertise: Vec<AdvertisedAddr>,
     /// A permit for each request that waits for a file.
     pub(crate) waits: Semaphore,
     pub(crate) shutdown: CancellationToken,
@@ -79,12 +70,4 @@ impl Http {
             .with_state(Arc::new(self));
         connections::run(acceptor, router, shutdown).await;
     }
-}
-
-/// The two ends of the connection that a request came in on, v4 addresses as such. Every request carries it as an
-/// extension.
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    local: SocketAddr,
-    remote: SocketAddr,
 }

@@ -20,9 +20,10 @@ use headers::{ETag, HeaderMapExt, IfModifiedSince, IfNoneMatch, LastModified};
 use sha1::{Digest, Sha1};
 use tracing::warn;
 
+use super::Http;
 use super::find::{Wanted, patiently};
 use super::refusal::Refusal;
-use super::{Ends, Http};
+use crate::announce::Ends;
 use crate::catalog::{RequestedPath, Torrent};
 use crate::ingest::Doubt;
 use crate::metadata::MetadataError;

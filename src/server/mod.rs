@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::accept;
+use crate::announce::Announces;
 use crate::catalog::Catalog;
 use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
 use crate::disks::Disks;
@@ -230,21 +231,25 @@ impl Server {
         let seeder =
             Seeder::new(&self.config.seeder, our_id, self.peers_addr, neighbours, stop.child_token());
         let max_waits = accept::affordable(self.config.http.max_connections).div_ceil(2);
+        let announces = Arc::new(Announces {
+            catalog: Arc::clone(&catalog),
+            tracker: Arc::clone(&tracker),
+            downloaders,
+            our_id,
+            peers_addr: self.peers_addr,
+            advertise: self.config.seeder.advertise,
+        });
         let http = Http {
             config: self.config.http,
             roots: self.roots,
             catalog: Arc::clone(&catalog),
             metadata,
             disks,
-            tracker: Arc::clone(&tracker),
+            announces,
             ingest: ingest_handle,
             metrics,
             traffic,
             rates: self.rates,
-            downloaders,
-            our_id,
-            peers_addr: self.peers_addr,
-            advertise: self.config.seeder.advertise,
             waits: Semaphore::new(max_waits),
             shutdown: stop.child_token(),
         };

@@ -16,6 +16,7 @@ use rand::Rng;
 
 pub(crate) use self::departures::Departure;
 use self::departures::Departures;
+use self::selection::Asker;
 use self::swarm::{Peer, Swarm};
 
 /// How many peers an answer holds when the asker doesn't say; what most clients ask for themselves.
@@ -38,16 +39,22 @@ struct Swarms {
     peers: usize,
 }
 
-/// What an announce is answered, as far as the tracker knows: the origin isn't among the peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an announce is answered beside peers, as far as the tracker knows: the origin isn't counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) interval: Duration,
     pub(crate) min_interval: Duration,
     pub(crate) complete: u32,
     pub(crate) incomplete: u32,
-    pub(crate) peers: Vec<PeerAddr>,
-    /// How many peers the asker wanted, within bounds.
-    pub(crate) numwant: usize,
+}
+
+/// Of which peers an asker can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    /// IPv4 and IPv6.
+    Both,
+    /// Those of the family by which it asks.
+    Own,
 }
 
 /// A host that has announced that it downloads, at the address where it says that it can be dialled.
@@ -63,13 +70,16 @@ impl Tracker {
     }
 
     /// Takes note of an announce that came from `ip`, and answers it. The caller has made sure that the info hash is
-    /// one that it serves.
+    /// one that it serves. Peers are added to `peers` until it holds as many as the asker wants, within bounds; whoever
+    /// is in it already goes first, and is dropped where even that is too much.
     pub(crate) fn announce(
         &self,
         request: &AnnounceRequest,
         ip: IpAddr,
+        families: Families,
         now: Instant,
         rng: &mut impl Rng,
+        peers: &mut Vec<PeerAddr>,
     ) -> Answer {
         let addr = canonical(SocketAddr::new(ip, request.port));
         let stopped = request.event == AnnounceEvent::Stopped;
@@ -77,7 +87,7 @@ impl Tracker {
         let numwant = if stopped { 0 } else { wanted.min(MAX_NUMWANT) };
 
         let mut swarms = self.swarms();
-        let Swarms { by_info_hash, peers } = &mut *swarms;
+        let Swarms { by_info_hash, peers: known } = &mut *swarms;
         let swarm = by_info_hash.entry(request.info_hash).or_insert_with(|| Swarm::new(now));
         let before = swarm.len();
         let (interval, min_interval) = interval::draw(now.saturating_duration_since(swarm.born()), rng);
@@ -86,19 +96,21 @@ impl Tracker {
         }
         if stopped {
             swarm.remove(addr);
-        } else if addr.port() != 0 && (swarm.contains(addr) || *peers < MAX_PEERS) {
+        } else if addr.port() != 0 && (swarm.contains(addr) || *known < MAX_PEERS) {
             // Port 0 is what a client says that can't be dialled: it is answered, but nobody is sent to it.
             let expires = now + interval::expiry(interval);
             swarm.insert(addr, Peer { id: request.peer_id, expires }, request.is_seed());
         }
-        *peers = (*peers + swarm.len()).saturating_sub(before);
+        *known = (*known + swarm.len()).saturating_sub(before);
 
-        let chosen = selection::choose(swarm, addr, request.wants_seeds(), numwant, now, rng);
+        peers.truncate(numwant);
+        let asker = Asker { addr, wants_seeds: request.wants_seeds(), families };
+        selection::choose(swarm, &asker, numwant, now, rng, peers);
         let (complete, incomplete) = swarm.counts();
         if swarm.is_empty() && swarm.downloads() == 0 {
             by_info_hash.remove(&request.info_hash);
         }
-        Answer { interval, min_interval, complete, incomplete, peers: chosen, numwant }
+        Answer { interval, min_interval, complete, incomplete }
     }
 
     /// How a swarm stands; all zero for one that nobody has joined.
@@ -141,6 +153,11 @@ mod tests {
 
     const HASH: InfoHash = InfoHash::new([7; 20]);
 
+    struct Told {
+        answer: Answer,
+        peers: Vec<PeerAddr>,
+    }
+
     struct Room {
         tracker: Tracker,
         now: Instant,
@@ -152,7 +169,7 @@ mod tests {
             Self { tracker: Tracker::default(), now: Instant::now(), rng: SmallRng::seed_from_u64(1) }
         }
 
-        fn announce(&mut self, host: u8, left: u64, event: AnnounceEvent) -> Answer {
+        fn announce(&mut self, host: u8, left: u64, event: AnnounceEvent) -> Told {
             self.announce_for(host, 6881, left, event, None)
         }
 
@@ -163,7 +180,7 @@ mod tests {
             left: u64,
             event: AnnounceEvent,
             numwant: Option<u32>,
-        ) -> Answer {
+        ) -> Told {
             let request = AnnounceRequest {
                 info_hash: HASH,
                 peer_id: PeerId::new([host; 20]),
@@ -176,12 +193,15 @@ mod tests {
                 key: None,
                 format: PeerFormat::Compact,
             };
-            self.tracker.announce(&request, IpAddr::from([10, 0, 0, host]), self.now, &mut self.rng)
+            let (ip, mut peers) = (IpAddr::from([10, 0, 0, host]), Vec::new());
+            let answer =
+                self.tracker.announce(&request, ip, Families::Both, self.now, &mut self.rng, &mut peers);
+            Told { answer, peers }
         }
     }
 
-    fn hosts(answer: &Answer) -> Vec<u8> {
-        let mut hosts: Vec<u8> = answer
+    fn hosts(told: &Told) -> Vec<u8> {
+        let mut hosts: Vec<u8> = told
             .peers
             .iter()
             .map(|peer| match peer.addr.ip() {
@@ -198,9 +218,9 @@ mod tests {
         let mut room = Room::new();
         assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Started)), [0; 0]);
         assert_eq!(hosts(&room.announce(2, 0, AnnounceEvent::Started)), [1]);
-        let answer = room.announce(3, 10, AnnounceEvent::Started);
-        assert_eq!(hosts(&answer), [1, 2]);
-        assert_eq!((answer.complete, answer.incomplete), (1, 2));
+        let told = room.announce(3, 10, AnnounceEvent::Started);
+        assert_eq!(hosts(&told), [1, 2]);
+        assert_eq!((told.answer.complete, told.answer.incomplete), (1, 2));
     }
 
     #[test]
@@ -216,7 +236,7 @@ mod tests {
         let mut room = Room::new();
         room.announce(1, 10, AnnounceEvent::Started);
         room.announce(1, 0, AnnounceEvent::Completed);
-        let answer = room.announce(1, 0, AnnounceEvent::Completed);
+        let Told { answer, .. } = room.announce(1, 0, AnnounceEvent::Completed);
         assert_eq!((answer.complete, answer.incomplete), (1, 0));
         let stats = room.tracker.scrape(&HASH);
         assert_eq!((stats.complete, stats.downloaded, stats.incomplete), (1, 1, 0));
@@ -239,9 +259,9 @@ mod tests {
         let mut room = Room::new();
         room.announce_for(1, 6881, 10, AnnounceEvent::Started, None);
         room.announce_for(1, 6882, 10, AnnounceEvent::Started, None);
-        let answer = room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, None);
-        assert_eq!(hosts(&answer), [1]);
-        assert_eq!(answer.incomplete, 2);
+        let told = room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, None);
+        assert_eq!(hosts(&told), [1]);
+        assert_eq!(told.answer.incomplete, 2);
     }
 
     #[test]
@@ -268,7 +288,7 @@ mod tests {
     #[test]
     fn expires_peers_that_fell_silent() {
         let mut room = Room::new();
-        let answer = room.announce(1, 10, AnnounceEvent::Started);
+        let Told { answer, .. } = room.announce(1, 10, AnnounceEvent::Started);
         room.now += interval::expiry(answer.interval);
         room.announce(2, 10, AnnounceEvent::Started);
         room.now += Duration::from_secs(1);
