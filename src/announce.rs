@@ -1,6 +1,6 @@
-//! What an announce or a scrape is answered, whichever way it came: whether its torrent is served and why not, where the
-//! asker finds the origin, and that the seeder hears of downloaders. Who is in the swarm is the tracker's to know, and
-//! bytes are for those who speak HTTP and UDP.
+//! What an announce or a scrape is answered, whichever way it came: whether its torrent is served and why not, where
+//! the asker finds the origin, and that the seeder hears of downloaders. Who is in the swarm is the tracker's to know,
+//! and bytes are for those who speak HTTP and UDP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

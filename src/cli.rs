@@ -54,6 +54,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "6969")]
     http: ListenAddr,
 
+    /// Answer announces over HTTP only, not over UDP on the same port
+    #[arg(long)]
+    no_udp: bool,
+
     /// Where to accept peers, written likewise
     #[arg(long, value_name = "ADDR", default_value = "6881")]
     peers: ListenAddr,
@@ -171,6 +175,7 @@ impl From<ServeArgs> for Config {
         config.watch = args.watching.config();
         config.hashing = args.hashing.config();
         config.http.listen = args.http;
+        config.http.udp = !args.no_udp;
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
         config.seeder.listen = args.peers;

@@ -154,6 +154,8 @@ impl fmt::Display for Sha1Kernel {
 pub struct HttpConfig {
     /// Where to listen; port 6969 on all addresses by default.
     pub listen: ListenAddr,
+    /// Whether announces are answered over UDP as well (BEP 15), on the same address and port; true by default.
+    pub udp: bool,
     /// The tracker address written into torrents. By default it is made from each request's `Host`, or, where there
     /// is none, from the address that the connection came in on.
     pub announce_url: Option<AnnounceUrl>,
@@ -168,6 +170,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: ListenAddr::all(DEFAULT_HTTP_PORT),
+            udp: true,
             announce_url: None,
             wait: Duration::from_secs(300),
             max_connections: 16_384,
@@ -414,7 +417,10 @@ impl AnnounceUrl {
 
 /// What was given can't be a tracker's address.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a tracker address; write something like http://origin.example:6969/announce")]
+#[error(
+    "{0:?} is not a tracker address; write something like http://origin.example:6969/announce or \
+     udp://origin.example:6969/announce"
+)]
 pub struct AnnounceUrlError(String);
 
 impl FromStr for AnnounceUrl {
@@ -422,12 +428,18 @@ impl FromStr for AnnounceUrl {
 
     fn from_str(text: &str) -> Result<Self, AnnounceUrlError> {
         let uri: Option<hyper::Uri> = text.parse().ok();
-        match uri.as_ref().map(|uri| (uri.scheme_str(), uri.host(), uri.path())) {
-            Some((Some("http" | "https"), Some(host), path)) if !host.is_empty() && path.len() > 1 => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(AnnounceUrlError(text.to_owned())),
-        }
+        let is_one = uri.is_some_and(|uri| {
+            let has_path = uri.path().len() > 1;
+            let has_port = uri.port_u16().is_some_and(|port| port != 0);
+            uri.host().is_some_and(|host| !host.is_empty())
+                && match uri.scheme_str() {
+                    Some("http" | "https") => has_path,
+                    // BEP 15 knows no port of its own, and no path.
+                    Some("udp") => has_port,
+                    _ => false,
+                }
+        });
+        if is_one { Ok(Self(text.to_owned())) } else { Err(AnnounceUrlError(text.to_owned())) }
     }
 }
 
@@ -464,6 +476,8 @@ mod tests {
     fn takes_only_tracker_addresses_for_announce_urls() {
         assert!("http://origin:6969/announce".parse::<AnnounceUrl>().is_ok());
         assert!("https://[2001:db8::1]/announce/secret".parse::<AnnounceUrl>().is_ok());
+        assert!("udp://origin:6969/announce".parse::<AnnounceUrl>().is_ok());
+        assert!("udp://[2001:db8::1]:6969".parse::<AnnounceUrl>().is_ok());
         for wrong in [
             "",
             "origin",
@@ -472,6 +486,8 @@ mod tests {
             "http://origin:6969",
             "http://origin/",
             "ftp://origin/announce",
+            "udp://origin/announce",
+            "udp://origin:0/announce",
             "http://a b/announce",
         ] {
             assert!(wrong.parse::<AnnounceUrl>().is_err(), "{wrong:?}");

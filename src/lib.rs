@@ -1,7 +1,7 @@
 //! Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
 //!
-//! One process is the HTTP tracker, the server of torrents and a peer-wire seeder; they share the catalog of files
-//! and the piece store. [`Server`] runs it all inside another program, the binary `distributor` from a shell.
+//! One process is the tracker, the server of torrents and a peer-wire seeder; they share the catalog of files and the
+//! piece store. [`Server`] runs it all inside another program, the binary `distributor` from a shell.
 //!
 //! # The floor plan
 //!
@@ -10,7 +10,7 @@
 //!  directory ──────────▶ watcher ──▶ ingest ──▶ state, hasher ─────────────▶ catalog ◀──── http   /serve …
 //!                                                                             │    ▲        │      /announce /scrape
 //!                                                                             ▼    │        ▼
-//!  downloaders ◀═══ peer wire ═══▶ seeder ◀──── store (mmap) ◀────────────────┘    └──── tracker
+//!  downloaders ◀═══ peer wire ═══▶ seeder ◀──── store (mmap) ◀────────────────┘    └──── tracker ◀──── udp
 //! ```
 //!
 //! | room | what it owns |
@@ -18,6 +18,7 @@
 //! | [`cli`] | flags as typed, and the sentences for wrong ones |
 //! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
 //! | `http` | requests and answers, a file a topic |
+//! | `udp` | announces and scrapes over UDP, in batches |
 //! | `seeder` | peer connections, accepted or dialled: each drives one `Session` of `distributor-proto`; who gets a slot |
 //! | `ingest` | settled files to the catalog, remembered or else hashed; what changed or went is withdrawn |
 //! | `announce` | what announces are answered, whichever way they came, the origin included |
@@ -36,9 +37,10 @@
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
 //! | `distributor-proto` | the wire without sockets |
 //!
-//! Imports go downward only: `server` > (`http`, `seeder`) > (`announce`, `ingest`, `metadata`) > (`catalog`, `hasher`) >
-//! `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) > (`config`, `files`) >
-//! `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test holds this.
+//! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
+//! (`catalog`, `hasher`) > `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) >
+//! (`config`, `files`) > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test holds
+//! this.
 //!
 //! # What is promised
 //!
@@ -71,6 +73,7 @@ mod state;
 mod store;
 mod tracker;
 mod traffic;
+mod udp;
 mod watcher;
 
 pub use config::{

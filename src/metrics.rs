@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     closed: Family<Closed, Counter>,
     /// Connections that were closed unheard, because their address had broken the protocol too often.
     pub(crate) held_off: Counter,
+    udp: Family<UdpPackets, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,11 +35,16 @@ struct Closed {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UdpPackets {
+    fate: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("distributor");
         let (peers, uploaded, held_off) = (Gauge::default(), Counter::default(), Counter::default());
-        let (opened, closed) = (Family::default(), Family::default());
+        let (opened, closed, udp) = (Family::default(), Family::default(), Family::default());
         registry.register("peers", "Connections to peers that are open", peers.clone());
         registry.register("uploaded_bytes", "Bytes sent to peers, headers included", uploaded.clone());
         registry.register(
@@ -48,7 +54,12 @@ impl Default for Metrics {
         );
         registry.register("peers_closed", "Connections to peers that have ended, by reason", closed.clone());
         registry.register("peers_held_off", "Connections refused for earlier violations", held_off.clone());
-        Self { registry, peers, uploaded, opened, closed, held_off }
+        registry.register(
+            "udp_packets",
+            "Packets to the tracker over UDP, by what became of them",
+            udp.clone(),
+        );
+        Self { registry, peers, uploaded, opened, closed, held_off, udp }
     }
 }
 
@@ -63,6 +74,11 @@ impl Metrics {
     /// A connection to a peer has ended. The reasons are few and known: labels must not grow with what peers do.
     pub(crate) fn count_closed(&self, reason: &'static str) {
         self.closed.get_or_create(&Closed { reason }).inc();
+    }
+
+    /// The counter of packets over UDP that shared this fate. There are few fates; one who counts often keeps theirs.
+    pub(crate) fn udp_packets(&self, fate: &'static str) -> Counter {
+        self.udp.get_or_create_owned(&UdpPackets { fate })
     }
 
     /// Everything that was counted so far.

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 10] = [
     &["main"],
     &["lib", "cli"],
     &["server"],
-    &["http", "seeder"],
+    &["http", "seeder", "udp"],
     &["announce", "ingest", "metadata"],
     &["catalog", "hasher"],
     &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],

@@ -17,8 +17,17 @@ fn help_names_every_flag_and_its_default() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0));
         let text = String::from_utf8(output.stdout).expect("help is text");
-        let words =
-            ["--http", "6969", "--peers", "6881", "--announce-url", "--wait", "300", "--upload-slots"];
+        let words = [
+            "--http",
+            "6969",
+            "--no-udp",
+            "--peers",
+            "6881",
+            "--announce-url",
+            "--wait",
+            "300",
+            "--upload-slots",
+        ];
         let more =
             ["--watch", "auto", "--rescan", "--ignore", "--no-default-ignores", "--settle", "--grace", "600"];
         for word in words.into_iter().chain(more) {

@@ -34,6 +34,7 @@ mod settling;
 mod slow_storage;
 mod stress;
 mod support;
+mod udp;
 mod uploading;
 mod waiting;
 mod watching;

@@ -1,4 +1,5 @@
-//! Listening sockets: one for all addresses of both families, or for the one that was named.
+//! Listening sockets: one for all addresses of both families, or for the one that was named. Where HTTP is answered,
+//! announces are over UDP, too.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,11 +8,34 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::BindError;
-use crate::config::ListenAddr;
+use crate::config::{DEFAULT_HTTP_PORT, HttpConfig, ListenAddr};
+use crate::udp;
 
 /// How many connections may wait to be accepted: a thousand hosts may start in the same second. The kernel lowers it
 /// to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// How many ports are tried, where the system chooses one, until it is free for TCP and UDP.
+const MAX_CHOICES: u32 = 16;
+
+/// Where HTTP is answered: over TCP, and, unless it is turned off, announces over UDP on the same address and port.
+pub(super) fn listen_http(
+    config: &HttpConfig,
+) -> Result<(TcpListener, SocketAddr, Option<udp::Socket>), BindError> {
+    let is_chosen = config.listen.port_or(DEFAULT_HTTP_PORT) == 0;
+    let mut choices = if is_chosen { MAX_CHOICES } else { 1 };
+    loop {
+        choices -= 1;
+        let (http, addr) = listen("HTTP", config.listen, DEFAULT_HTTP_PORT)?;
+        if !config.udp {
+            return Ok((http, addr, None));
+        }
+        match bind_udp(addr) {
+            Ok(udp) => return Ok((http, addr, Some(udp))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && choices > 0 => {}
+            Err(source) => return Err(BindError::Listen { what: "announces over UDP", addr, source }),
+        }
+    }
+}
 
 /// Listens, and says where.
 pub(super) fn listen(
@@ -51,4 +75,15 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// A port that another process has stays its own: with SO_REUSEADDR two could have it, and one would hear nothing.
+fn bind_udp(addr: SocketAddr) -> io::Result<udp::Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    udp::Socket::new(tokio::net::UdpSocket::from_std(socket.into())?)
 }

@@ -19,7 +19,7 @@ use tracing::info;
 use crate::accept;
 use crate::announce::Announces;
 use crate::catalog::Catalog;
-use crate::config::{Config, DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT};
+use crate::config::{Config, DEFAULT_PEERS_PORT};
 use crate::disks::Disks;
 use crate::files::{RootError, Roots};
 use crate::hasher::{Hashed, Hasher, HashingError, HashingProgress};
@@ -32,6 +32,7 @@ use crate::state::{State, StateError, Writer};
 use crate::store::Store;
 use crate::tracker::Tracker;
 use crate::traffic::{RateControl, Traffic};
+use crate::udp::{self, Udp};
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
 
 /// How peers and trackers see who we are (BEP 20).
@@ -56,7 +57,7 @@ pub enum BindError {
     /// An address can't be listened on.
     #[error("can't listen for {what} on {addr}: {source}; {}", advice(source))]
     Listen {
-        /// HTTP or peers.
+        /// HTTP, announces over UDP, or peers.
         what: &'static str,
         /// The address.
         addr: SocketAddr,
@@ -120,6 +121,7 @@ pub struct Server {
     state: Option<(Arc<State>, Writer)>,
     http: TcpListener,
     http_addr: SocketAddr,
+    udp: Option<udp::Socket>,
     peers: TcpListener,
     peers_addr: SocketAddr,
     rates: RateControl,
@@ -140,7 +142,7 @@ impl Server {
     /// lets nobody watch.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let roots = Arc::new(Roots::open(&config.directories)?);
-        let (http, http_addr) = listen::listen("HTTP", config.http.listen, DEFAULT_HTTP_PORT)?;
+        let (http, http_addr, udp) = listen::listen_http(&config.http)?;
         let (peers, peers_addr) = listen::listen("peers", config.seeder.listen, DEFAULT_PEERS_PORT)?;
         let state = match config.state.clone() {
             Some(directory) => open_state(directory, &roots).await?,
@@ -157,6 +159,7 @@ impl Server {
             state,
             http,
             http_addr,
+            udp,
             peers,
             peers_addr,
             rates,
@@ -168,7 +171,7 @@ impl Server {
         })
     }
 
-    /// Where HTTP is answered.
+    /// Where HTTP is answered, and announces over UDP.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
     }
@@ -239,6 +242,11 @@ impl Server {
             peers_addr: self.peers_addr,
             advertise: self.config.seeder.advertise,
         });
+        let udp = Udp {
+            announces: Arc::clone(&announces),
+            metrics: Arc::clone(&metrics),
+            shutdown: stop.child_token(),
+        };
         let http = Http {
             config: self.config.http,
             roots: self.roots,
@@ -258,6 +266,9 @@ impl Server {
         rooms.spawn(ingest.run(self.events, stop.child_token()));
         rooms.spawn(seeder.run(self.peers));
         rooms.spawn(http.run(self.http));
+        if let Some(socket) = self.udp {
+            rooms.spawn(udp.run(socket));
+        }
         rooms.spawn(expire_peers(tracker, catalog, stop.child_token()));
 
         let result = tokio::select! {

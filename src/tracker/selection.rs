@@ -18,9 +18,9 @@ pub(super) struct Asker {
 }
 
 /// Adds peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself nor one
-/// that expired. Peers of the asker's own address family come first, since it is known to have that. One that has no use
-/// for seeds is given downloaders only: two seeds have nothing to say to each other. Nobody but a peer on the tracker's
-/// own host is given loopback addresses, which mean another host to everyone else.
+/// that expired. Peers of the asker's own address family come first, since it is known to have that. One that has no
+/// use for seeds is given downloaders only: two seeds have nothing to say to each other. Nobody but a peer on the
+/// tracker's own host is given loopback addresses, which mean another host to everyone else.
 pub(super) fn choose(
     swarm: &Swarm,
     asker: &Asker,

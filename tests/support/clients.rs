@@ -53,6 +53,7 @@ pub(crate) struct Launch {
     pub(super) client: Client,
     pub(super) cipher: Option<Cipher>,
     pub(super) rate: Option<u32>,
+    pub(super) udp: bool,
 }
 
 /// A client at work.
@@ -85,7 +86,7 @@ impl Client {
         Launch { cipher: Some(cipher), ..self.into() }
     }
 
-    /// At so many bytes a second at most. libtorrent only.
+    /// At so many bytes a second at most. aria2 and libtorrent only.
     pub(crate) fn slowed_to(self, rate: u32) -> Launch {
         Launch { rate: Some(rate), ..self.into() }
     }
@@ -103,11 +104,16 @@ impl Client {
 
 impl From<Client> for Launch {
     fn from(client: Client) -> Self {
-        Self { client, cipher: None, rate: None }
+        Self { client, cipher: None, rate: None, udp: false }
     }
 }
 
 impl Launch {
+    /// With what aria2 takes to announce over UDP; the others do so anyway.
+    pub(crate) fn with_udp(self) -> Self {
+        Self { udp: true, ..self }
+    }
+
     /// Starts downloading.
     pub(crate) fn start(self, host: &Host, source: Source<'_>) -> Download {
         let home = TempDir::new().expect("a temporary directory can be made");

@@ -23,8 +23,9 @@ pub(super) fn completion_mark(home: &Path) -> PathBuf {
 /// The command that makes a client download into `home`, with whatever settings it has to find there.
 pub(super) fn command_for(launch: Launch, host: &Host, source: Source<'_>, home: &Path) -> Command {
     fs::create_dir(files(home)).expect("a directory can be made");
-    let Launch { client, cipher, rate } = launch;
-    assert!(rate.is_none() || client == Client::Libtorrent, "no other client's rate is limited here");
+    let Launch { client, cipher, rate, udp } = launch;
+    let limits = matches!(client, Client::Aria2 | Client::Libtorrent);
+    assert!(rate.is_none() || limits, "no other client's rate is limited here");
     let mut command = command(program(client), Some(host));
     command.env("HOME", home).current_dir(files(home));
     if client == Client::Deluge {
@@ -36,7 +37,7 @@ pub(super) fn command_for(launch: Launch, host: &Host, source: Source<'_>, home:
         Source::Torrent(bytes) => written(&home.join("its.torrent"), bytes),
     };
     match client {
-        Client::Aria2 => aria2(&mut command, cipher, &source),
+        Client::Aria2 => aria2(&mut command, cipher, rate, udp, &source),
         Client::Ctorrent => ctorrent(&mut command, cipher, &source, home),
         Client::Deluge => unreachable!("it is given files only"),
         Client::Libtorrent => libtorrent(&mut command, cipher, rate, &source),
@@ -60,9 +61,14 @@ fn program(client: Client) -> &'static str {
     }
 }
 
-fn aria2(command: &mut Command, cipher: Option<Cipher>, source: &str) {
+fn aria2(command: &mut Command, cipher: Option<Cipher>, rate: Option<u32>, udp: bool, source: &str) {
     command.args(["--no-conf", "--seed-time=0", "--follow-torrent=mem", "--summary-interval=0"]);
-    command.args(["--enable-dht=false", "--enable-dht6=false", "--enable-peer-exchange=false"]);
+    // It announces over UDP through the socket that it has for DHT.
+    command.arg(format!("--enable-dht={udp}"));
+    command.args(["--enable-dht6=false", "--enable-peer-exchange=false"]);
+    if let Some(rate) = rate {
+        command.arg(format!("--max-download-limit={rate}"));
+    }
     command.args(["--bt-enable-lpd=false", "--console-log-level=info", "--dir=."]);
     command.args(match cipher {
         None => &[][..],
@@ -171,7 +177,6 @@ fn rtorrent(command: &mut Command, cipher: Option<Cipher>, source: &str, home: &
          network.port_random.set = no\n\
          dht.mode.set = disable\n\
          protocol.pex.set = no\n\
-         trackers.use_udp.set = no\n\
          protocol.encryption.set = {encryption}\n\
          method.set_key = event.download.finished, complete, \"execute.nothrow={mark}\"\n\
          load.start = \"{source}\"\n",

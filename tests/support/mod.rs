@@ -18,6 +18,7 @@ pub(crate) mod swarm;
 pub(crate) mod torrent;
 pub(crate) mod tracker;
 pub(crate) mod two_disks;
+pub(crate) mod udp;
 pub(crate) mod watched;
 pub(crate) mod wire;
 

@@ -119,6 +119,13 @@ impl Host {
         self.v6
     }
 
+    /// One more address, beside those by which it is known.
+    pub(crate) fn add_address(&self, ip: IpAddr) {
+        // Without duplicate address detection, which holds an address back for a second.
+        let (prefix, nodad) = if ip.is_ipv4() { (24, "") } else { (64, "nodad") };
+        self::ip(&["-n", &self.namespace], &format!("addr add {ip}/{prefix} dev eth0 {nodad}\n"));
+    }
+
     /// Does `work` in this host's network, on a thread of its own. Sockets made there stay there; processes are
     /// better started with [`super::process::command`], for they would die with that thread.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {

@@ -49,8 +49,12 @@ impl Swarm {
 
     /// With so many hosts for clients, and options for the server.
     pub(crate) fn with(clients: u8, options: impl FnOnce(Setup<'_>) -> Setup<'_>) -> Self {
-        let directory = TempDir::new().expect("a temporary directory can be made");
-        Self::build(Net::new(clients + 1), directory, options)
+        Self::on_with(Net::new(clients + 1), options)
+    }
+
+    /// On a network, with options for the server.
+    pub(crate) fn on_with(net: Net, options: impl FnOnce(Setup<'_>) -> Setup<'_>) -> Self {
+        Self::build(net, TempDir::new().expect("a temporary directory can be made"), options)
     }
 
     /// With a directory that has something in it.
