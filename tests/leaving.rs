@@ -5,6 +5,8 @@ use std::fs;
 
 use crate::support::files::{Contents, KIB, MIB};
 use crate::support::torrent::Torrent;
+use crate::support::tracker::LOCALHOST;
+use crate::support::udp::{Announce, Asker};
 use crate::support::watched::{NO_SWARM, Watched};
 use crate::support::wire::Peer;
 
@@ -97,6 +99,9 @@ fn who_has_the_torrent_of_a_file_changed_in_place_is_told_so_at_once() {
     fs::remove_file(watched.path("a file")).expect("a file can be deleted");
     assert_eq!(watched.refusal(&next), GONE);
     assert_eq!(watched.refusal(&torrent), CHANGED, "each has its own reason");
+    let asker = Asker::new(LOCALHOST, watched.server.http());
+    let announce = Announce::of(torrent.info_hash, 1001).packet(asker.id(), 1);
+    assert_eq!(asker.refusal(&announce), CHANGED, "over UDP, too");
 }
 
 #[test]
