@@ -47,8 +47,10 @@ impl Udp {
                 continue;
             }
             answer_all(&socket, &batch, &mut desk, &counters);
-            // A flood leaves time to the others on this thread.
-            tokio::task::yield_now().await;
+            if batch.is_full() {
+                // There are more; but a flood leaves time to the others on this thread.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

@@ -57,6 +57,13 @@ impl Default for Batch {
     }
 }
 
+impl Batch {
+    /// Whether there was no room for more, and so likely is more.
+    pub(super) fn is_full(&self) -> bool {
+        self.received == BATCH_SIZE
+    }
+}
+
 impl Packet<'_> {
     pub(super) fn ends(&self) -> Ends {
         Ends { local: canonical(SocketAddr::new(self.to, self.port)), remote: canonical(self.from) }
