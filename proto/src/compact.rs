@@ -40,11 +40,17 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
 
 /// Appends the compact form of an address: as many bytes as its [`canonical`] family takes.
 pub(crate) fn put_compact(addr: SocketAddr, out: &mut Vec<u8>) {
+    let [high, low] = addr.port().to_be_bytes();
     match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            out.extend_from_slice(&[a, b, c, d, high, low]);
+        }
+        IpAddr::V6(ip) => {
+            out.extend_from_slice(&ip.octets());
+            out.extend_from_slice(&[high, low]);
+        }
     }
-    out.extend_from_slice(&addr.port().to_be_bytes());
 }
 
 /// Reads the `peers` string of a compact answer (BEP 23).

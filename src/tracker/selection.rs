@@ -42,6 +42,7 @@ pub(super) fn choose(
         let alive = places.filter_map(|place| pools.get(place)).filter(|(_, peer)| peer.expires > now);
         let fitting = alive.filter(|(addr, _)| fits(addr));
         let wanted = enough.saturating_sub(chosen.len());
+        chosen.reserve(wanted.min(pools.len()));
         chosen.extend(fitting.take(wanted).map(|(addr, peer)| PeerAddr { addr: *addr, id: Some(peer.id) }));
     }
 }
@@ -98,7 +99,9 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<usize> {
         self.left = self.left.checked_sub(1)?;
         let place = self.place;
-        self.place = (place + self.stride) % self.len;
+        // Both are less than the length, and a division would take longer than all else here.
+        let next = place + self.stride;
+        self.place = if next < self.len { next } else { next - self.len };
         Some(place)
     }
 }
