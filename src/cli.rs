@@ -62,7 +62,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "6881")]
     peers: ListenAddr,
 
-    /// Tracker address written into torrents [default: made from each request's Host]
+    /// Tracker address written into torrents, http:// or udp:// [default: made from each request's Host]
     #[arg(long, value_name = "URL")]
     announce_url: Option<AnnounceUrl>,
 

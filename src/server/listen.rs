@@ -1,5 +1,5 @@
 //! Listening sockets: one for all addresses of both families, or for the one that was named. Where HTTP is answered,
-//! announces are over UDP, too.
+//! so are announces over UDP.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
