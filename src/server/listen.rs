@@ -2,14 +2,13 @@
 //! so are announces over UDP.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::BindError;
 use crate::config::{DEFAULT_HTTP_PORT, HttpConfig, ListenAddr};
-use crate::udp;
 
 /// How many connections may wait to be accepted: a thousand hosts may start in the same second. The kernel lowers it
 /// to net.core.somaxconn.
@@ -20,7 +19,7 @@ const MAX_CHOICES: u32 = 16;
 /// Where HTTP is answered: over TCP, and, unless it is turned off, announces over UDP on the same address and port.
 pub(super) fn listen_http(
     config: &HttpConfig,
-) -> Result<(TcpListener, SocketAddr, Option<udp::Socket>), BindError> {
+) -> Result<(TcpListener, SocketAddr, Option<UdpSocket>), BindError> {
     let is_chosen = config.listen.port_or(DEFAULT_HTTP_PORT) == 0;
     let mut choices = if is_chosen { MAX_CHOICES } else { 1 };
     loop {
@@ -78,12 +77,12 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A port that another process has stays its own: with SO_REUSEADDR two could have it, and one would hear nothing.
-fn bind_udp(addr: SocketAddr) -> io::Result<udp::Socket> {
+fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    udp::Socket::new(tokio::net::UdpSocket::from_std(socket.into())?)
+    Ok(socket.into())
 }

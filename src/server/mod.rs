@@ -4,7 +4,7 @@ mod listen;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use crate::state::{State, StateError, Writer};
 use crate::store::Store;
 use crate::tracker::Tracker;
 use crate::traffic::{RateControl, Traffic};
-use crate::udp::{self, Udp};
+use crate::udp::Udp;
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
 
 /// How peers and trackers see who we are (BEP 20).
@@ -121,7 +121,7 @@ pub struct Server {
     state: Option<(Arc<State>, Writer)>,
     http: TcpListener,
     http_addr: SocketAddr,
-    udp: Option<udp::Socket>,
+    udp: Option<UdpSocket>,
     peers: TcpListener,
     peers_addr: SocketAddr,
     rates: RateControl,
@@ -267,7 +267,7 @@ impl Server {
         rooms.spawn(seeder.run(self.peers));
         rooms.spawn(http.run(self.http));
         if let Some(socket) = self.udp {
-            rooms.spawn(udp.run(socket));
+            rooms.spawn_blocking(|| udp.run(socket));
         }
         rooms.spawn(expire_peers(tracker, catalog, stop.child_token()));
 

@@ -6,16 +6,18 @@
 mod desk;
 mod socket;
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::desk::{Desk, Fate};
-use self::socket::Batch;
-pub(crate) use self::socket::Socket;
+use self::socket::{Batch, Socket};
 use crate::announce::Announces;
 use crate::metrics::Metrics;
 
@@ -31,14 +33,23 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// Answers packets until shutdown.
-    pub(crate) async fn run(self, socket: Socket) {
+    /// Answers packets until shutdown, on the thread that calls it. It has a runtime of its own: in the one that has
+    /// several threads each wake-up is another's, too, and a flood would hold up connections.
+    pub(crate) fn run(self, socket: UdpSocket) {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        if let Err(error) = runtime.and_then(|runtime| runtime.block_on(self.serve(socket))) {
+            error!(%error, "can't answer announces over UDP; --no-udp does without them");
+        }
+    }
+
+    async fn serve(self, socket: UdpSocket) -> io::Result<()> {
+        let socket = Socket::new(tokio::net::UdpSocket::from_std(socket)?)?;
         let mut desk = Desk::new(self.announces, rand::random(), Instant::now());
         let counters = Fate::ALL.map(|fate| self.metrics.udp_packets(fate.name()));
         let mut batch = Batch::default();
         loop {
             let received = tokio::select! {
-                () = self.shutdown.cancelled() => return,
+                () = self.shutdown.cancelled() => return Ok(()),
                 received = socket.receive(&mut batch) => received,
             };
             if let Err(error) = received {
@@ -47,10 +58,6 @@ impl Udp {
                 continue;
             }
             answer_all(&socket, &batch, &mut desk, &counters);
-            if batch.is_full() {
-                // There are more; but a flood leaves time to the others on this thread.
-                tokio::task::yield_now().await;
-            }
         }
     }
 }

@@ -24,7 +24,7 @@ const QUEUE_LEN: usize = 4 * 1024 * 1024;
 
 /// A bound socket, and what the system has to do for it.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub(super) struct Socket {
     socket: UdpSocket,
     state: UdpSocketState,
     port: u16,
@@ -57,13 +57,6 @@ impl Default for Batch {
     }
 }
 
-impl Batch {
-    /// Whether there was no room for more, and so likely is more.
-    pub(super) fn is_full(&self) -> bool {
-        self.received == BATCH_SIZE
-    }
-}
-
 impl Packet<'_> {
     pub(super) fn ends(&self) -> Ends {
         Ends { local: canonical(SocketAddr::new(self.to, self.port)), remote: canonical(self.from) }
@@ -72,7 +65,7 @@ impl Packet<'_> {
 
 impl Socket {
     /// Has the system say for each packet where it was sent to.
-    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let port = socket.local_addr()?.port();
         let state = UdpSocketState::new((&socket).into())?;
         // A shorter queue loses packets sooner, and that is all.
