@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::files::{Contents, KIB, PIECE};
 use crate::support::seed::Seed;
 use crate::support::server::Server;
+use crate::support::two_disks::TwoDisks;
 use crate::support::wait_for;
 use crate::support::wire::{Peer, handshake_of, id, numbers};
 
@@ -42,6 +43,22 @@ fn torrents_are_listed_page_by_page() {
     for wrong in ["torrents?limit=0", "torrents?after=../x", "peers?info_hash=12", "peers?after=x"] {
         seed.server.get(format!("/api/v1/{wrong}")).expect_sentence(400);
     }
+}
+
+#[test]
+fn hashing_tells_how_far_it_is() {
+    let contents = Contents::new(1, 3 * PIECE);
+    let disks = TwoDisks::with(&[("slow", &contents)], |faulty| faulty.hold("slow"), |setup| setup);
+    disks.faulty.wait_until_any_held();
+    let hashing = || get(&disks.server, "/api/v1/hashing");
+    let before = hashing();
+    assert_eq!((&before["files_left"], &before["bytes_left"]), (&json!(1), &json!(3 * PIECE)));
+    disks.faulty.heal("slow");
+    wait_for("the file to be hashed", || (hashing()["files_left"] == json!(0)).then_some(()));
+    let after = hashing();
+    assert_eq!(after["bytes_left"], json!(0));
+    // With those of the other disk, if that was not done before.
+    assert!(after["bytes_done"].as_u64() >= Some(3 * PIECE as u64), "{after}");
 }
 
 #[test]

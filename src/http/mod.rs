@@ -3,6 +3,7 @@
 mod api;
 mod connections;
 mod find;
+mod hashing;
 mod json;
 mod limits;
 mod magnet;
@@ -26,6 +27,7 @@ use crate::catalog::Catalog;
 use crate::config::HttpConfig;
 use crate::disks::Disks;
 use crate::files::Roots;
+use crate::hasher::HashingProgress;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
@@ -44,6 +46,7 @@ pub(crate) struct Http {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) rates: RateControl,
+    pub(crate) hashing: HashingProgress,
     /// A permit for each request that waits for a file.
     pub(crate) waits: Semaphore,
     pub(crate) shutdown: CancellationToken,
@@ -63,6 +66,7 @@ impl Http {
             .route("/metrics", get(metrics::metrics))
             .route("/api/v1/torrents", get(api::torrents))
             .route("/api/v1/peers", get(api::peers))
+            .route("/api/v1/hashing", get(hashing::show))
             .route("/api/v1/limits", get(limits::show).put(limits::change))
             .route("/announce", get(tracker::announce))
             .route("/scrape", get(tracker::scrape))

@@ -258,6 +258,7 @@ impl Server {
             metrics,
             traffic,
             rates: self.rates,
+            hashing: self.hashing,
             waits: Semaphore::new(max_waits),
             shutdown: stop.child_token(),
         };
