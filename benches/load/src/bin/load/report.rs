@@ -48,7 +48,7 @@ pub(crate) struct Report {
     pub(crate) connections: u32,
     /// Connections that delivered nothing while it counted.
     pub(crate) idle: u32,
-    /// Connections that the seeder closed, or that could not be made.
+    /// Connections that the seeder closed.
     pub(crate) closed: u32,
     pub(crate) depth: u32,
     pub(crate) seconds: f64,
@@ -57,7 +57,8 @@ pub(crate) struct Report {
     /// From the request to the block's last byte.
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
-    /// The seeder's processor seconds for 10⁹ bytes, where its process is known; so are the next three.
+    /// The seeder's processor seconds for 10⁹ bytes, where its process is known, as for the next three; none
+    /// where it did nothing.
     pub(crate) cpu_seconds_per_gb: Option<f64>,
     pub(crate) gb_per_cpu_second: Option<f64>,
     /// Private memory before the first connection, and the most that was seen.
