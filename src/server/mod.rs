@@ -191,13 +191,16 @@ impl Server {
         self.hashing.clone()
     }
 
-    /// Serves until `shutdown` is done, then ends what is under way and returns.
+    /// Serves until `shutdown` is done, then ends what is under way and returns. Where it is dropped instead, it ends
+    /// all the same, but nothing is waited for.
     ///
     /// # Errors
     ///
     /// Only when a part of the server ends of its own accord, which is a defect; the rest is then ended too.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
+        // Also where nobody polls this any more: what has a thread of its own ends by nothing else.
+        let _dropped = stop.clone().drop_guard();
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
         let tracker = Arc::new(Tracker::default());
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
