@@ -83,6 +83,7 @@ impl Announces {
         // The origin goes first, and takes the place of another peer if there is no room.
         if request.wants_seeds() {
             let origin = origin_for(ends.local.ip(), self.peers_addr, &self.advertise);
+            let origin = origin.filter(|addr| families.admit(addr.ip(), ip));
             peers.extend(origin.map(|addr| PeerAddr { addr, id: Some(self.our_id) }));
         }
         let answer = self.tracker.announce(request, ip, families, now, rng, peers);

@@ -57,6 +57,13 @@ pub(crate) enum Families {
     Own,
 }
 
+impl Families {
+    /// Whether who asks from `asker` can be told of `peer`.
+    pub(crate) fn admit(self, peer: IpAddr, asker: IpAddr) -> bool {
+        self == Self::Both || peer.is_ipv4() == asker.is_ipv4()
+    }
+}
+
 /// A host that has announced that it downloads, at the address where it says that it can be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Downloader {

@@ -72,6 +72,14 @@ fn each_family_is_told_of_its_own_peers_and_of_the_origin_where_it_was_asked() {
 }
 
 #[test]
+fn an_origin_of_the_other_family_takes_no_place_of_another_peer() {
+    let tracker = Tracker::with(|setup| setup.option("--peers", "127.0.0.1:0"));
+    tracker.announce(v6(1002), DOWNLOADER);
+    let one = Announce { numwant: 1, ..tracker.by(1003) };
+    assert_eq!(tracker.asker(LOCALHOST_V6).announce(one).peers, [v6(1002)]);
+}
+
+#[test]
 fn an_answer_comes_from_the_address_that_was_asked() {
     let tracker = Tracker::new();
     // The system would answer from 127.0.0.1, and an asker's socket hears nobody else than whom it asked.
