@@ -9,6 +9,7 @@ use crate::support::server::refusal;
 use crate::support::swarm::Swarm;
 use crate::support::tracker::{DOWNLOADER, LOCALHOST, LOCALHOST_V6, SEEDER, Tracker, v4, v6};
 use crate::support::udp::{Announce, Asker, action, connect, event, packet};
+use crate::support::wait_for;
 use crate::support::wire::Door;
 
 /// Nobody's torrent.
@@ -24,8 +25,10 @@ impl Tracker {
         Announce::of(self.info_hash, port)
     }
 
-    fn udp_packets(&self, fate: &str) -> u64 {
-        self.server.metric(&format!("distributor_udp_packets_total{{fate=\"{fate}\"}}"))
+    /// A packet is counted once its answer is sent, and so perhaps only after that has come.
+    fn wait_for_udp_packets(&self, count: u64, fate: &str) {
+        let metric = format!("distributor_udp_packets_total{{fate=\"{fate}\"}}");
+        wait_for(&format!("{count} packets {fate}"), || (self.server.metric(&metric) == count).then_some(()));
     }
 }
 
@@ -43,7 +46,7 @@ fn a_downloader_is_told_of_the_origin_and_of_others_but_not_of_itself() {
     let mut expected = [origin, v4(1001)];
     expected.sort();
     assert_eq!(peers, expected);
-    assert_eq!(tracker.udp_packets("announced"), 2);
+    tracker.wait_for_udp_packets(2, "announced");
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn who_asks_for_what_there_is_not_is_told_why_and_leaves_nothing_behind() {
         assert!(reason.contains("no file of this torrent"), "{reason}");
     }
     assert_eq!(asker.scrape(&[[0; 20], UNKNOWN]), [[0; 3]; 2]);
-    assert_eq!(tracker.udp_packets("refused"), 1000);
+    tracker.wait_for_udp_packets(1000, "refused");
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn an_id_is_for_the_address_that_it_was_sent_to_and_no_other() {
     let forger = Asker::new("127.0.0.9".parse().expect("an address"), tracker.server.http());
     forger.assert_ignored(&[announce.clone(), packet(id, action::SCRAPE, 9), packet([0; 8], 7, 7)]);
     tracker.asker(LOCALHOST_V6).assert_ignored(std::slice::from_ref(&announce));
-    assert_eq!(tracker.udp_packets("stranger"), 4);
+    tracker.wait_for_udp_packets(4, "stranger");
     assert_eq!(tracker.scrape(), [1, 0, 0], "nobody was announced");
     // Another socket of its owner may show it.
     tracker.asker(LOCALHOST).ask(&announce, action::ANNOUNCE);
@@ -184,9 +187,9 @@ fn who_has_shown_no_id_gets_no_answer_longer_than_its_question() {
     let wrong: Vec<Vec<u8>> =
         truncated.chain([announce, scrape, vec![0xff; 2048], vec![0; 60_000]]).collect();
     asker.assert_ignored(&wrong);
-    // An empty one isn't even counted.
-    assert_eq!(tracker.udp_packets("malformed"), 16, "too short or too long");
-    assert_eq!(tracker.udp_packets("stranger"), 3);
+    // Those that are too short or too long; an empty one isn't even counted.
+    tracker.wait_for_udp_packets(16, "malformed");
+    tracker.wait_for_udp_packets(3, "stranger");
 }
 
 #[test]
