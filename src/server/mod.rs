@@ -200,7 +200,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         // Also where nobody polls this any more: what has a thread of its own ends by nothing else.
-        let _dropped = stop.clone().drop_guard();
+        let _guard = stop.clone().drop_guard();
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
         let tracker = Arc::new(Tracker::default());
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
