@@ -260,15 +260,6 @@ pub(crate) struct Binding {
     ctime: Timestamp,
 }
 
-/// The part of a [`Binding`] that the contents can be taken for the same by. It leaves out ctime, which links, renames,
-/// an unlink and chmod also move: an inode that was replaced by rename still holds what it held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Contents {
-    id: InodeId,
-    size: u64,
-    mtime: Timestamp,
-}
-
 /// What an inode is known by while it exists; a later one may get the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct InodeId {
@@ -329,10 +320,6 @@ impl Binding {
         self.mtime == self.ctime
     }
 
-    pub(crate) fn contents(&self) -> Contents {
-        Contents { id: self.id, size: self.size, mtime: self.mtime }
-    }
-
     /// How the inode of this binding stands by now, by its metadata of this moment.
     pub(crate) fn compare(&self, metadata: &Metadata) -> Sameness {
         let now = Self::of(metadata);
@@ -344,9 +331,9 @@ impl Binding {
         }
     }
 
-    /// Whether the contents can be taken for the same.
+    /// Whether the contents may be the same: all but ctime is, which links, renames, an unlink and chmod also move.
     pub(crate) fn same_contents(&self, other: &Self) -> bool {
-        self.contents() == other.contents()
+        (self.id, self.size, self.mtime) == (other.id, other.size, other.mtime)
     }
 }
 
@@ -355,7 +342,7 @@ impl Binding {
 pub(crate) enum Sameness {
     /// Nothing.
     Same,
-    /// It was deleted, or replaced by rename, and holds what it held.
+    /// It was deleted, or replaced by rename: the usual end of a file, though somebody may have written to it before.
     Unlinked,
     /// Its ctime moved though it still has a name: it was renamed, or its rights changed, or somebody wrote to it and
     /// set its mtime back. The bytes are not known to be the same.

@@ -408,8 +408,7 @@ impl Ingest {
             let sameness = spawn_blocking(move || verified.verify()).await;
             let whole = match (sameness, because) {
                 (Ok(Ok(Sameness::Same | Sameness::Unlinked)), _) => true,
-                // It was renamed, or lost one of its names. A write just before whose mtime was set back goes unseen by
-                // this: the one case in which those who have begun may be sent other bytes.
+                // It was renamed, or lost one of its names. What it holds is seen before more of it is sent.
                 (Ok(Ok(Sameness::Touched)), Because::Gone) => true,
                 _ => false,
             };

@@ -17,8 +17,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use tracing::warn;
 
 use self::proof::Proof;
 
-use crate::files::{Binding, Contents, Roots, Sameness, SettledFile};
+use crate::files::{Binding, Roots, Sameness, SettledFile, Timestamp};
 
 /// Why a file's blocks can't be had (any more).
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(crate) enum StoreError {
     #[error("the file can't be read: {0}")]
     Io(#[from] io::Error),
     /// No fault of the file's: it may be known another time.
-    #[error("the file was moved, and what it is to hold can't be read now")]
+    #[error("the file was moved or touched, and what it is to hold can't be read now")]
     Unproven,
     /// No fault of the file's: there may be one a moment later.
     #[error("the system has no descriptor left to open the file with; raise the limit: ulimit -n")]
@@ -56,12 +56,12 @@ pub(crate) struct Store {
     epoch: Instant,
 }
 
-/// What an open file is found by. Nothing is proven of what was moved but for one state of its inode, and what was sent
-/// on behalf of others proves nothing.
+/// What an open file is found by. It is compared with the digests of one torrent: another state of the inode may have
+/// others, and what was sent of a file that was hashed proves nothing of one that was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Hashed(Contents),
-    Moved(Binding),
+struct Key {
+    binding: Binding,
+    moved: bool,
 }
 
 /// A lack of descriptors is over when nothing was short of one for so long. Until then it isn't said again: some of
@@ -79,36 +79,16 @@ impl Store {
         }
     }
 
-    /// Opens and maps a file, or shares it with those who have it open. Waits for the disk, but not for a descriptor
-    /// where all are taken: whoever asked has a turn of the disk, which others wait for.
-    pub(crate) fn open(&self, file: &SettledFile) -> Result<Arc<OpenFile>, StoreError> {
-        self.share(Key::Hashed(file.binding.contents()), file, || Ok(None))
-    }
-
-    /// As [`open`](Self::open), of a file that was moved since it was hashed: no byte of a piece is sent before the
-    /// piece was seen to have the digest that `digests` brings for it.
-    pub(crate) fn open_moved(
-        &self,
-        file: &SettledFile,
-        geometry: Geometry,
-        digests: impl FnOnce() -> Result<Bytes, StoreError>,
-    ) -> Result<Arc<OpenFile>, StoreError> {
-        let proof = || Ok(Some(Proof::new(geometry.total_len(), geometry.piece_len(), digests()?)));
-        self.share(Key::Moved(file.binding), file, proof)
-    }
-
-    fn share(
-        &self,
-        key: Key,
-        file: &SettledFile,
-        proof: impl FnOnce() -> Result<Option<Proof>, StoreError>,
-    ) -> Result<Arc<OpenFile>, StoreError> {
+    /// Opens and maps a file, or shares it with those who have it open. One that was `moved` since it was hashed is
+    /// taken for nothing: see [`OpenFile::prepare`]. Waits for the disk, but not for a descriptor where all are taken:
+    /// whoever asked has a turn of the disk, which others wait for.
+    pub(crate) fn open(&self, file: &SettledFile, moved: bool) -> Result<Arc<OpenFile>, StoreError> {
+        let key = Key { binding: file.binding, moved };
         if let Some(open) = self.find(&key) {
             return Ok(open);
         }
-        let proof = proof()?;
         let opened = self.open_file(file)?;
-        let opened = OpenFile::map(opened, file.binding, proof, self.epoch, self.closer.clone())?;
+        let opened = OpenFile::map(opened, key, self.epoch, self.closer.clone())?;
 
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Two connections may have opened it at the same time; one map serves both.
@@ -141,7 +121,7 @@ impl Store {
 
     /// The open file of an inode, hashed or moved to where it is, if a connection holds one.
     pub(crate) fn find_open(&self, binding: &Binding) -> Option<Arc<OpenFile>> {
-        self.find(&Key::Moved(*binding)).or_else(|| self.find(&Key::Hashed(binding.contents())))
+        [true, false].into_iter().find_map(|moved| self.find(&Key { binding: *binding, moved }))
     }
 
     fn find(&self, key: &Key) -> Option<Arc<OpenFile>> {
@@ -166,8 +146,9 @@ pub(crate) struct OpenFile {
     file: Option<File>,
     map: MmapRaw,
     binding: Binding,
-    /// Where it is to be seen first that the file holds what its torrent says.
-    proof: Option<Proof>,
+    moved: bool,
+    /// Where it is to be seen first that the file holds what its torrent says; of the inode as it was last seen.
+    proof: Mutex<Option<Arc<Proof>>>,
     record: Record,
     closer: Closer,
 }
@@ -200,8 +181,7 @@ impl Drop for OpenFile {
 impl OpenFile {
     fn map(
         file: File,
-        binding: Binding,
-        proof: Option<Proof>,
+        Key { binding, moved }: Key,
         epoch: Instant,
         closer: Closer,
     ) -> Result<Self, StoreError> {
@@ -209,7 +189,7 @@ impl OpenFile {
             usize::try_from(binding.size()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let map = MmapOptions::new().len(len).map_raw_read_only(&file)?;
         let record = Record::new(binding.size(), epoch);
-        let open = Self { file: Some(file), map, binding, proof, record, closer };
+        let open = Self { file: Some(file), map, binding, moved, proof: Mutex::default(), record, closer };
         open.verify()?;
         Ok(open)
     }
@@ -221,35 +201,77 @@ impl OpenFile {
 
     /// What has become of the inode since it was hashed, unless it was certainly written to; one `fstat`.
     pub(crate) fn verify(&self) -> Result<Sameness, StoreError> {
-        if self.proof.as_ref().is_some_and(Proof::is_refuted) {
+        Ok(self.look()?.0)
+    }
+
+    /// As [`verify`](Self::verify), and the ctime that was seen.
+    fn look(&self) -> Result<(Sameness, Timestamp), StoreError> {
+        if self.proof().as_ref().is_some_and(|proof| proof.is_refuted()) {
             return Err(StoreError::Changed);
         }
-        match self.binding.compare(&self.file()?.metadata()?) {
+        let metadata = self.file()?.metadata()?;
+        match self.binding.compare(&metadata) {
             Sameness::Other => Err(StoreError::Changed),
-            sameness => Ok(sameness),
+            sameness => Ok((sameness, Binding::of(&metadata).ctime())),
         }
+    }
+
+    fn proof(&self) -> MutexGuard<'_, Option<Arc<Proof>>> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What can be sent now; nothing unless the inode was looked at within this second.
     pub(crate) fn ready(&self) -> Option<Ready<'_>> {
         let now = self.record.now();
-        self.record.is_fresh(now).then_some(Ready { file: self, now })
+        // In this order: whoever sees that something has happened to the inode says so before he calls it fresh.
+        let fresh = self.record.is_fresh(now);
+        fresh.then(|| Ready { file: self, now, age: self.record.age() })
     }
 
     /// Looks at the inode again, and brings the range and what lies beside it into memory. Waits for the disk.
-    pub(crate) fn prepare(&self, range: &Range<u64>) -> Result<Sameness, StoreError> {
-        let sameness = self.verify()?;
+    ///
+    /// Of a file that was moved, and of one whose ctime has moved since it was hashed, no byte of a piece counts as ready
+    /// before the piece was seen to have its digest; all of it once more whenever ctime moves again. An unlink and a
+    /// rename move it, but so does a write whose mtime was set back.
+    pub(crate) fn prepare(
+        &self,
+        range: &Range<u64>,
+        geometry: Geometry,
+        digests: impl FnOnce() -> Result<Bytes, StoreError>,
+    ) -> Result<Sameness, StoreError> {
+        let (sameness, ctime) = self.look()?;
+        let (proof, age) = self.proof_as_of(ctime, geometry, digests)?;
         let now = self.record.now();
         self.record.mark_fresh(now);
-        if !self.record.is_warm(range, now) {
+        if !self.record.is_warm(range, now, age) {
             let whole = self.record.widen(range);
             self.populate(&whole)?;
-            if let Some(proof) = &self.proof {
+            if let Some(proof) = proof {
                 proof.check(&whole, |offset, into| self.read(offset, into))?;
             }
-            self.record.mark_warm(&whole, self.record.now());
+            self.record.mark_warm(&whole, self.record.now(), age);
         }
         Ok(sameness)
+    }
+
+    /// What the file is to be compared with, if with anything, and the age that what was compared belongs to.
+    fn proof_as_of(
+        &self,
+        ctime: Timestamp,
+        geometry: Geometry,
+        digests: impl FnOnce() -> Result<Bytes, StoreError>,
+    ) -> Result<(Option<Arc<Proof>>, u32), StoreError> {
+        let mut held = self.proof();
+        let is_untouched = !self.moved && ctime == self.binding.ctime();
+        let next = match &*held {
+            Some(proof) if proof.is_as_of(ctime) => return Ok((Some(Arc::clone(proof)), self.record.age())),
+            None if is_untouched => return Ok((None, self.record.age())),
+            Some(proof) => proof.anew(ctime),
+            None => Proof::new(ctime, geometry, digests()?),
+        };
+        let next = Arc::new(next);
+        *held = Some(Arc::clone(&next));
+        Ok((Some(next), self.record.begin_age()))
     }
 
     fn populate(&self, range: &Range<u64>) -> Result<(), StoreError> {
@@ -307,12 +329,13 @@ impl OpenFile {
 pub(crate) struct Ready<'a> {
     file: &'a OpenFile,
     now: u32,
+    age: u32,
 }
 
 impl<'a> Ready<'a> {
     /// Whether the bytes were brought into memory, so that sending them makes no worker wait for the disk.
     pub(crate) fn covers(&self, range: &Range<u64>) -> bool {
-        self.file.record.is_warm(range, self.now)
+        self.file.record.is_warm(range, self.now, self.age)
     }
 
     pub(crate) fn segment(&self, range: Range<u64>) -> Segment<'a> {
@@ -331,8 +354,11 @@ struct Record {
     epoch: Instant,
     // Times are seconds since `epoch`, plus one; 0 is never.
     verified: AtomicU32,
-    /// When each part was last used while it was in memory.
-    used: Box<[AtomicU32]>,
+    /// How often all that was done before has come to count for nothing.
+    age: AtomicU32,
+    /// When each part was last used while it was in memory; above that, in the upper half, of which age that is. They only
+    /// grow, so that what counts as done goes on to for whoever has seen it do so.
+    used: Box<[AtomicU64]>,
 }
 
 impl Record {
@@ -343,8 +369,8 @@ impl Record {
 
     fn new(size: u64, epoch: Instant) -> Self {
         let parts = usize::try_from(size.div_ceil(Self::PART)).unwrap_or(usize::MAX);
-        let used = (0..parts).map(|_| AtomicU32::new(0)).collect();
-        Self { size, epoch, verified: AtomicU32::new(0), used }
+        let used = (0..parts).map(|_| AtomicU64::new(0)).collect();
+        Self { size, epoch, verified: AtomicU32::new(0), age: AtomicU32::new(0), used }
     }
 
     fn now(&self) -> u32 {
@@ -352,32 +378,48 @@ impl Record {
     }
 
     fn is_fresh(&self, now: u32) -> bool {
-        self.verified.load(Ordering::Relaxed) == now
+        self.verified.load(Ordering::Acquire) == now
     }
 
     fn mark_fresh(&self, now: u32) {
-        self.verified.store(now, Ordering::Relaxed);
+        self.verified.store(now, Ordering::Release);
     }
 
-    fn parts(&self, range: &Range<u64>) -> &[AtomicU32] {
+    fn age(&self) -> u32 {
+        self.age.load(Ordering::Acquire)
+    }
+
+    /// What is warm, and what those make so who are at it, counts for nothing from now on.
+    fn begin_age(&self) -> u32 {
+        self.age.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+    }
+
+    fn parts(&self, range: &Range<u64>) -> &[AtomicU64] {
         let first = usize::try_from(range.start / Self::PART).unwrap_or(usize::MAX);
         let end = usize::try_from(range.end.div_ceil(Self::PART)).unwrap_or(usize::MAX);
         self.used.get(first..end).unwrap_or_default()
     }
 
-    fn is_warm(&self, range: &Range<u64>, now: u32) -> bool {
+    fn is_warm(&self, range: &Range<u64>, now: u32, age: u32) -> bool {
         self.parts(range).iter().all(|part| {
-            let used = part.load(Ordering::Relaxed);
-            let warm = used != 0 && u64::from(now.saturating_sub(used)) < Self::WARM.as_secs();
+            let stamp = part.load(Ordering::Relaxed);
+            // The lower half.
+            #[expect(clippy::cast_possible_truncation)]
+            let used = stamp as u32;
+            let counts = used != 0 && stamp >= stamp_of(age, 0);
+            let warm = counts && u64::from(now.saturating_sub(used)) < Self::WARM.as_secs();
             if warm && used != now {
-                part.store(now, Ordering::Relaxed);
+                part.fetch_max(stamp_of(age, now), Ordering::Relaxed);
             }
             warm
         })
     }
 
-    fn mark_warm(&self, range: &Range<u64>, now: u32) {
-        self.parts(range).iter().for_each(|part| part.store(now, Ordering::Relaxed));
+    fn mark_warm(&self, range: &Range<u64>, now: u32, age: u32) {
+        let stamp = stamp_of(age, now);
+        for part in self.parts(range) {
+            part.fetch_max(stamp, Ordering::Relaxed);
+        }
     }
 
     /// The whole parts that the range touches, as far as the file goes.
@@ -386,6 +428,10 @@ impl Record {
         let end = range.end.div_ceil(Self::PART).saturating_mul(Self::PART).min(self.size);
         start..end
     }
+}
+
+fn stamp_of(age: u32, now: u32) -> u64 {
+    u64::from(age) << 32 | u64::from(now)
 }
 
 /// A stretch of what is to be sent: bytes of ours, or a range of a mapped file.
@@ -504,7 +550,7 @@ mod tests {
     #[test]
     fn sends_bytes_and_mapped_ranges_in_one_call() {
         let fixture = fixture(b"0123456789");
-        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let segments = [
             Segment::Bytes(b"head "),
@@ -522,21 +568,24 @@ mod tests {
     #[test]
     fn survives_a_file_that_is_truncated_under_its_map() {
         let fixture = fixture(&vec![7; 256 * 1024]);
-        let open = fixture.store.open(&fixture.settled()).unwrap();
-        open.prepare(&(0..256 * 1024)).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
+        open.prepare(&(0..256 * 1024), Geometry::for_len(256 * 1024).unwrap(), nothing).unwrap();
         File::options().write(true).open(fixture.path()).unwrap().set_len(10).unwrap();
 
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let gone = [Segment::Mapped { file: &open, range: 128 * 1024..144 * 1024 }];
         assert!(matches!(send(ours.as_fd(), gone), Err(StoreError::Changed)));
         assert!(matches!(open.verify(), Err(StoreError::Changed)));
-        assert!(matches!(open.prepare(&(0..256 * 1024)), Err(StoreError::Changed)));
+        assert!(matches!(
+            open.prepare(&(0..256 * 1024), Geometry::for_len(256 * 1024).unwrap(), nothing),
+            Err(StoreError::Changed)
+        ));
     }
 
     #[test]
     fn refuses_ranges_outside_the_file() {
         let fixture = fixture(b"0123456789");
-        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         for range in [5..11, 11..12, u64::MAX - 1..u64::MAX] {
             let outside = [Segment::Mapped { file: &open, range: range.clone() }];
@@ -555,8 +604,8 @@ mod tests {
     fn shares_one_map_and_drops_it_with_its_last_user() {
         let fixture = fixture(b"0123456789");
         let settled = fixture.settled();
-        let first = fixture.store.open(&settled).unwrap();
-        let second = fixture.store.open(&settled).unwrap();
+        let first = fixture.store.open(&settled, false).unwrap();
+        let second = fixture.store.open(&settled, false).unwrap();
         assert!(Arc::ptr_eq(&first, &second));
         drop(first);
         assert!(fixture.store.find_open(&settled.binding).is_some());
@@ -567,7 +616,7 @@ mod tests {
     #[test]
     fn goes_on_serving_an_inode_that_was_replaced_by_rename() {
         let fixture = fixture(b"0123456789");
-        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
         let other = fixture.dir.path().join("other");
         std::fs::write(&other, b"new").unwrap();
         std::fs::rename(&other, fixture.path()).unwrap();
@@ -577,7 +626,7 @@ mod tests {
     #[test]
     fn does_not_vouch_for_a_file_whose_mtime_may_have_been_set_back() {
         let fixture = fixture(b"0123456789");
-        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
         let mtime = std::fs::metadata(fixture.path()).unwrap().modified().unwrap();
         std::fs::write(fixture.path(), b"9876543210").unwrap();
         File::options().write(true).open(fixture.path()).unwrap().set_modified(mtime).unwrap();
@@ -588,11 +637,11 @@ mod tests {
     fn notices_a_file_that_is_written_to_in_place() {
         let fixture = fixture(b"0123456789");
         let settled = fixture.settled();
-        let open = fixture.store.open(&settled).unwrap();
+        let open = fixture.store.open(&settled, false).unwrap();
         File::options().append(true).open(fixture.path()).unwrap().write_all(b"x").unwrap();
         assert!(matches!(open.verify(), Err(StoreError::Changed)));
         drop(open);
-        assert!(matches!(fixture.store.open(&settled), Err(StoreError::Changed)));
+        assert!(matches!(fixture.store.open(&settled, false), Err(StoreError::Changed)));
     }
 
     #[test]
@@ -600,13 +649,13 @@ mod tests {
         let size = 2 * Record::PART + 10;
         let record = Record::new(size, Instant::now());
         let block = Record::PART + 5..Record::PART + 6;
-        assert!(!record.is_warm(&block, 1));
+        assert!(!record.is_warm(&block, 1, 0));
         let whole = record.widen(&block);
         assert_eq!(whole, Record::PART..2 * Record::PART);
-        record.mark_warm(&whole, 1);
-        assert!(record.is_warm(&block, 1));
-        assert!(!record.is_warm(&(0..1), 1));
-        assert!(!record.is_warm(&(2 * Record::PART - 1..2 * Record::PART + 1), 1));
+        record.mark_warm(&whole, 1, 0);
+        assert!(record.is_warm(&block, 1, 0));
+        assert!(!record.is_warm(&(0..1), 1, 0));
+        assert!(!record.is_warm(&(2 * Record::PART - 1..2 * Record::PART + 1), 1, 0));
         assert_eq!(record.widen(&(size - 1..size)), 2 * Record::PART..size);
     }
 
@@ -615,16 +664,16 @@ mod tests {
         let record = Record::new(Record::PART, Instant::now());
         let lasts = u32::try_from(Record::WARM.as_secs()).unwrap();
         let block = 0..1;
-        record.mark_warm(&block, 1);
-        assert!(record.is_warm(&block, lasts));
-        assert!(record.is_warm(&block, 2 * lasts - 1), "it was used in between");
-        assert!(!record.is_warm(&block, 3 * lasts - 1));
+        record.mark_warm(&block, 1, 0);
+        assert!(record.is_warm(&block, lasts, 0));
+        assert!(record.is_warm(&block, 2 * lasts - 1, 0), "it was used in between");
+        assert!(!record.is_warm(&block, 3 * lasts - 1, 0));
     }
 
     #[test]
     fn is_ready_only_within_the_second_in_which_the_inode_was_looked_at() {
         let fixture = fixture(b"0123456789");
-        let open = fixture.store.open(&fixture.settled()).unwrap();
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
         let now = open.record.now();
         assert!(!open.record.is_fresh(now));
         open.record.mark_fresh(now);
@@ -633,27 +682,87 @@ mod tests {
     }
 
     #[test]
+    fn what_was_warm_before_counts_no_more_in_another_age() {
+        let record = Record::new(Record::PART, Instant::now());
+        let block = 0..1;
+        record.mark_warm(&block, 5, 0);
+        let age = record.begin_age();
+        assert!(!record.is_warm(&block, 5, age));
+        record.mark_warm(&block, 6, 0);
+        assert!(!record.is_warm(&block, 6, age), "that was begun before");
+        record.mark_warm(&block, 6, age);
+        record.mark_warm(&block, 7, 0);
+        assert!(record.is_warm(&block, 6, age));
+        assert!(record.is_warm(&block, 6, 0), "what was seen last is good for those who began before");
+    }
+
+    const LEN: usize = 100_000;
+
+    fn geometry() -> Geometry {
+        Geometry::for_len(LEN as u64).unwrap()
+    }
+
+    /// Of a file that is not to be compared with any.
+    fn nothing() -> Result<Bytes, StoreError> {
+        Err(StoreError::Unproven)
+    }
+
+    fn digests_of(contents: &[u8]) -> Bytes {
+        let pieces = contents.chunks(geometry().piece_len() as usize);
+        pieces.flat_map(|piece| Sha1::digest(piece).to_vec()).collect::<Vec<_>>().into()
+    }
+
+    #[test]
     fn sends_nothing_of_a_moved_file_before_it_is_what_it_was() {
-        let contents = vec![7; 100_000];
+        let contents = vec![7; LEN];
         let fixture = fixture(&contents);
         let settled = fixture.settled();
-        let geometry = Geometry::for_len(100_000).unwrap();
-        let digests = |contents: &[u8]| -> Bytes {
-            let pieces = contents.chunks(geometry.piece_len() as usize);
-            pieces.flat_map(|piece| Sha1::digest(piece).to_vec()).collect::<Vec<_>>().into()
-        };
+        let end = 99_000..99_100;
         // That others were sent it as what it is proves nothing.
-        let hashed = fixture.store.open(&settled).unwrap();
-        hashed.prepare(&(0..100)).unwrap();
+        let hashed = fixture.store.open(&settled, false).unwrap();
+        hashed.prepare(&(0..100), geometry(), nothing).unwrap();
         let mut before = contents.clone();
         before[99_999] = 8;
-        let moved = fixture.store.open_moved(&settled, geometry, || Ok(digests(&before))).unwrap();
-        assert!(matches!(moved.prepare(&(99_000..99_100)), Err(StoreError::Changed)));
-        assert!(moved.ready().is_none_or(|ready| !ready.covers(&(99_000..99_100))));
+        let moved = fixture.store.open(&settled, true).unwrap();
+        let unproven = moved.prepare(&end, geometry(), nothing);
+        assert!(matches!(unproven, Err(StoreError::Unproven)));
+        assert!(moved.ready().is_none_or(|ready| !ready.covers(&end)));
+        let other = moved.prepare(&end, geometry(), || Ok(digests_of(&before)));
+        assert!(matches!(other, Err(StoreError::Changed)));
+        assert!(moved.ready().is_none_or(|ready| !ready.covers(&end)));
         assert!(moved.verify().is_err(), "and nobody goes on with it");
-        hashed.prepare(&(99_000..99_100)).unwrap();
+        hashed.prepare(&end, geometry(), nothing).unwrap();
         drop(moved);
-        let moved = fixture.store.open_moved(&settled, geometry, || Ok(digests(&contents))).unwrap();
-        moved.prepare(&(99_000..99_100)).unwrap();
+        let moved = fixture.store.open(&settled, true).unwrap();
+        moved.prepare(&end, geometry(), || Ok(digests_of(&contents))).unwrap();
+    }
+
+    #[test]
+    fn goes_on_with_a_touched_file_only_as_far_as_it_is_what_it_was() {
+        let contents: Vec<u8> = (0..LEN).map(|n| (n % 251) as u8).collect();
+        let fixture = fixture(&contents);
+        let open = fixture.store.open(&fixture.settled(), false).unwrap();
+        let all = 0..LEN as u64;
+        let prepare = || open.prepare(&all, geometry(), || Ok(digests_of(&contents)));
+        let covers = || {
+            open.record.mark_fresh(open.record.now());
+            open.ready().is_some_and(|ready| ready.covers(&all))
+        };
+        open.prepare(&all, geometry(), nothing).unwrap();
+        assert!(covers());
+        let (here, there) = (fixture.path(), fixture.dir.path().join("there"));
+        std::fs::rename(&here, &there).unwrap();
+        assert!(open.prepare(&all, geometry(), nothing).is_err(), "its digests are asked for");
+        assert_eq!(prepare().unwrap(), Sameness::Touched);
+        assert!(covers(), "it was renamed and nothing else");
+
+        let mtime = std::fs::metadata(&there).unwrap().modified().unwrap();
+        let file = File::options().write(true).open(&there).unwrap();
+        file.write_all_at(b"other", 99_000).unwrap();
+        file.set_modified(mtime).unwrap();
+        std::fs::remove_file(&there).unwrap();
+        assert!(matches!(prepare(), Err(StoreError::Changed)));
+        assert!(!covers(), "what was proven before counts no more");
+        assert!(open.verify().is_err());
     }
 }

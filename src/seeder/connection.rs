@@ -499,13 +499,10 @@ impl<'a> Connection<'a> {
                     let _turn = turn;
                     let file = match file {
                         Some(file) => file,
-                        None if torrent.is_moved() => {
-                            let digests = || metadata.digests(&torrent).map_err(unproven);
-                            store.open_moved(torrent.file(), torrent.geometry(), digests)?
-                        }
-                        None => store.open(torrent.file())?,
+                        None => store.open(torrent.file(), torrent.is_moved())?,
                     };
-                    let sameness = file.prepare(&range)?;
+                    let digests = || metadata.digests(&torrent).map_err(unproven);
+                    let sameness = file.prepare(&range, torrent.geometry(), digests)?;
                     Ok((file, sameness))
                 };
                 let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
@@ -540,7 +537,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Why a moved file can't be sent whose digests can't be had.
+/// Why a file can't be sent that is to be compared with its digests, when these can't be had.
 fn unproven(error: MetadataError) -> StoreError {
     match error {
         MetadataError::Lost => StoreError::Changed,

@@ -15,8 +15,8 @@
 //! being read; but no byte of it is sent before its piece was read and found to be what it was ([`Recalled::moved`]), and
 //! the first that isn't has the file hashed anew. That way a moved terabyte is served at once, and no host gets what its
 //! torrent doesn't say. The record stays what it was until the file is hashed: a restart trusts it no more than this.
-//! What is left is what a [`Binding`] itself can't tell, a clock that was set back and a write through a mapping that
-//! stays open; and uploads that are under way while their file is written to, dated back and renamed all at once.
+//! What is left is what a [`Binding`] itself can't tell: a clock that was set back, and a write through a mapping that
+//! stays open.
 //!
 //! | file | what it owns |
 //! |---|---|

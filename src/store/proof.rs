@@ -1,13 +1,15 @@
 //! Which pieces of a file are known to hold what its torrent says, where that is to be seen first: of a file that was
-//! moved. Hashes a piece before any byte of it is sent; opens nothing, and keeps no bytes.
+//! moved, or otherwise touched. Hashes a piece before any byte of it is sent; opens nothing, and keeps no bytes.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use distributor_proto::Geometry;
 use sha1::{Digest, Sha1};
 
 use super::StoreError;
+use crate::files::Timestamp;
 
 const DIGEST_LEN: usize = 20;
 /// How much is read at a time.
@@ -15,6 +17,8 @@ const READ_LEN: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Proof {
+    /// The ctime of the inode when this was begun: while it is the same, what is proven stays so.
+    ctime: Timestamp,
     size: u64,
     piece_len: u64,
     /// The SHA-1 of every piece, one after the other.
@@ -26,15 +30,23 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn new(size: u64, piece_len: u32, digests: Bytes) -> Self {
+    pub(super) fn new(ctime: Timestamp, geometry: Geometry, digests: Bytes) -> Self {
+        let (size, piece_len) = (geometry.total_len(), geometry.piece_len());
+        Self::of(ctime, size, u64::from(piece_len.max(1)), digests)
+    }
+
+    fn of(ctime: Timestamp, size: u64, piece_len: u64, digests: Bytes) -> Self {
         let proven = digests.chunks(DIGEST_LEN).map(|_| AtomicBool::new(false)).collect();
-        Self {
-            size,
-            piece_len: u64::from(piece_len.max(1)),
-            digests,
-            proven,
-            refuted: AtomicBool::new(false),
-        }
+        Self { ctime, size, piece_len, digests, proven, refuted: AtomicBool::new(false) }
+    }
+
+    /// Of the same contents, with nothing proven: something has happened to the inode.
+    pub(super) fn anew(&self, ctime: Timestamp) -> Self {
+        Self::of(ctime, self.size, self.piece_len, self.digests.clone())
+    }
+
+    pub(super) fn is_as_of(&self, ctime: Timestamp) -> bool {
+        self.ctime == ctime
     }
 
     pub(super) fn is_refuted(&self) -> bool {
@@ -89,7 +101,7 @@ mod tests {
     fn proof(contents: &[u8]) -> Proof {
         let digests: Vec<u8> =
             contents.chunks(PIECE).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
-        Proof::new(contents.len() as u64, PIECE as u32, digests.into())
+        Proof::of(Timestamp::from_parts(0, 0), contents.len() as u64, PIECE as u64, digests.into())
     }
 
     fn contents() -> Vec<u8> {
@@ -142,7 +154,12 @@ mod tests {
         let proof = proof(&contents);
         assert!(matches!(proof.check(&(0..1), unreadable), Err(StoreError::Io(_))));
         assert!(!proof.is_refuted(), "it may be another time");
-        let short = Proof::new(contents.len() as u64, PIECE as u32, Bytes::from_static(&[0; 20]));
+        let short = Proof::of(
+            Timestamp::from_parts(0, 0),
+            contents.len() as u64,
+            PIECE as u64,
+            Bytes::from_static(&[0; 20]),
+        );
         assert!(matches!(
             short.check(&(PIECE as u64..PIECE as u64 + 1), unreadable),
             Err(StoreError::Changed)
