@@ -7,7 +7,6 @@ mod torrent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -17,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::index::Index;
 pub(crate) use self::torrent::Torrent;
-use crate::files::{FilePath, InodeId, RootId, Roots, SettledFile, Timestamp};
+use crate::files::{FilePath, RootId, Roots, SettledFile, Timestamp};
 
 /// How many of the newest files are looked through for one of a directory, before the directory itself is.
 const NEWEST_LOOKED_THROUGH: usize = 1000;
-/// How many files are gone through at a time where that is done with all.
-const FILES_AT_ONCE: usize = 4096;
 
 /// A word and a tag, for there is one of each file; what only those on their way have is elsewhere.
 #[derive(Debug)]
@@ -200,27 +197,6 @@ impl Catalog {
         match self.read().lookup(at) {
             Lookup::Ready(torrent) => Some(torrent),
             Lookup::Pending(_) | Lookup::Unknown => None,
-        }
-    }
-
-    /// The inodes of all files that are offered. Others are held up by no more than a slice of it.
-    pub(crate) fn offered_inodes(&self) -> Vec<InodeId> {
-        let mut inodes = Vec::new();
-        let mut behind: Option<FilePath> = None;
-        loop {
-            let inner = self.read();
-            let from = behind.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut last = None;
-            for (at, entry) in inner.files.range((from, Bound::Unbounded)).take(FILES_AT_ONCE) {
-                if let Entry::Ready(torrent) = entry {
-                    inodes.push(torrent.file().binding.id());
-                }
-                last = Some(at.clone());
-            }
-            if last.is_none() {
-                return inodes;
-            }
-            behind = last;
         }
     }
 
@@ -624,7 +600,7 @@ mod tests {
     #[test]
     fn tells_the_inodes_of_all_that_is_offered_and_of_nothing_else() {
         let fixture = Fixture::new(&["north", "south"]);
-        let all = FILES_AT_ONCE + 10;
+        let all = page::FILES_AT_ONCE + 10;
         let offered = fixture.torrent("north", "a", 1);
         for n in 0..all {
             let file = SettledFile {
