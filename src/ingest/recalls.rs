@@ -1,6 +1,6 @@
 //! Settled files that are looked up among those remembered: many at a time, since one by one that would be the longest
-//! part of a start. A lookup that hangs, as the state's disk may, holds up no file: what it was asked for is hashed, and
-//! so is all that comes while it hangs. Offers nothing.
+//! part of a start. A lookup that hangs, as the state's disk may or that of a file that was moved, holds up no file for
+//! long: what it was asked for is hashed, and so is all that comes while it hangs. Offers nothing.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -70,7 +70,10 @@ impl Recalls {
         let Some(Lookup { files, known, .. }) = self.under_way.take() else { return Vec::new() };
         // An error of the thread is a panic, which is logged.
         let answer = answer.map(Result::unwrap_or_default).unwrap_or_else(|_| {
-            warn!("the disk that the state lies on doesn't answer; until it does, files are hashed");
+            warn!(
+                "looking up files among those remembered takes too long: the disk of the state, or of a file that was \
+                 moved, doesn't answer; until it does, all files that come are hashed"
+            );
             self.hanging = Some(known);
             Vec::new()
         });
@@ -90,7 +93,7 @@ impl Recalls {
 
     fn is_hanging(&mut self) -> bool {
         if self.hanging.take_if(|known| known.is_finished()).is_some() {
-            info!("the disk that the state lies on answers again");
+            info!("files are looked up again among those remembered");
         }
         self.hanging.is_some()
     }
