@@ -212,7 +212,21 @@ impl OpenFile {
         let metadata = self.file()?.metadata()?;
         match self.binding.compare(&metadata) {
             Sameness::Other => Err(StoreError::Changed),
-            sameness => Ok((sameness, Binding::of(&metadata).ctime())),
+            sameness => {
+                let ctime = Binding::of(&metadata).ctime();
+                if !self.is_known_as_of(ctime) {
+                    self.record.mark_stale();
+                }
+                Ok((sameness, ctime))
+            }
+        }
+    }
+
+    /// Whether nothing has happened to the inode that what was made ready doesn't take into account.
+    fn is_known_as_of(&self, ctime: Timestamp) -> bool {
+        match &*self.proof() {
+            Some(proof) => proof.is_as_of(ctime),
+            None => ctime == self.binding.ctime(),
         }
     }
 
@@ -353,6 +367,7 @@ struct Record {
     size: u64,
     epoch: Instant,
     // Times are seconds since `epoch`, plus one; 0 is never.
+    /// When the inode was last looked at, and nothing had happened to it that isn't taken into account.
     verified: AtomicU32,
     /// How often all that was done before has come to count for nothing.
     age: AtomicU32,
@@ -383,6 +398,10 @@ impl Record {
 
     fn mark_fresh(&self, now: u32) {
         self.verified.store(now, Ordering::Release);
+    }
+
+    fn mark_stale(&self) {
+        self.mark_fresh(0);
     }
 
     fn age(&self) -> u32 {
@@ -753,6 +772,8 @@ mod tests {
         let (here, there) = (fixture.path(), fixture.dir.path().join("there"));
         std::fs::rename(&here, &there).unwrap();
         assert!(open.prepare(&all, geometry(), nothing).is_err(), "its digests are asked for");
+        assert_eq!(open.verify().unwrap(), Sameness::Touched);
+        assert!(open.ready().is_none(), "nobody goes on as if nothing had happened");
         assert_eq!(prepare().unwrap(), Sameness::Touched);
         assert!(covers(), "it was renamed and nothing else");
 

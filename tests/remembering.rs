@@ -208,23 +208,26 @@ fn no_byte_is_sent_of_a_moved_file_that_was_written_to_before() {
 
 #[test]
 fn no_other_byte_is_sent_of_a_file_that_is_written_to_and_moved_while_it_is_served() {
-    let origin = Origin::with(&["file"]);
-    let elsewhere = TempDir::new_in(origin.directory.path().parent().expect("it lies in a directory"))
-        .expect("a temporary directory can be made");
+    const LEN: usize = 3 * 1024 * KIB;
+    let origin = Origin::new();
+    let elsewhere = TempDir::new().expect("a temporary directory can be made");
+    let contents = Contents::new(0, LEN);
+    contents.write_aged(origin.path("file"), 1000);
     let (server, _) = origin.start(1);
-    let contents = Contents::new(0, 100 * KIB);
-    let mut peer = Peer::join_unchoked(server.peers(), server.torrent("file").info_hash);
-    assert!(peer.fetch(1, 0, 1024) == contents.bytes()[64 * KIB..65 * KIB]);
+    let torrent = server.torrent("file");
+    let mut peer = Peer::join_unchoked(server.peers(), torrent.info_hash);
+    assert!(peer.fetch(0, 0, 1024) == contents.bytes()[..1024]);
     // It hears of all of it at once.
     server.freeze();
     let mut other = contents.bytes().to_vec();
-    other[99 * KIB] ^= 1;
+    other[LEN - 1] ^= 1;
     write_secretly(&origin.path("file"), &Contents::from(other));
     fs::rename(origin.path("file"), elsewhere.path().join("file")).expect("a file can be moved");
     server.thaw();
     wait_for("the file to be gone", || (server.serve("file").status == 404).then_some(()));
-    assert!(peer.fetch(0, 0, 1024) == contents.bytes()[..1024], "its first piece is what it was");
-    peer.send_and_expect_close(&request(1, 0, 1024));
+    assert!(peer.fetch(0, 0, 1024) == contents.bytes()[..1024], "there it is what it was");
+    let last = torrent.piece_count() - 1;
+    peer.send_and_expect_close(&request(u32::try_from(last).expect("a piece's number"), 0, 1024));
 }
 
 #[test]
