@@ -17,8 +17,8 @@ use tracing::trace;
 
 use super::Shared;
 use super::closed::Closed;
+use super::disk_work::{self, DiskWork};
 use super::half_open::Handshaking;
-use super::lack::Lack;
 use super::notices::{Notice, Notices};
 use super::opening::Opened;
 use super::outgoing::{Item, Outgoing};
@@ -67,8 +67,7 @@ pub(super) struct Connection<'a> {
     /// Opened when the first block is asked for.
     file: Option<Arc<OpenFile>>,
     file_used: Instant,
-    /// Opens the file or makes a range of it ready, on the blocking pool.
-    disk_work: Option<DiskWork>,
+    disk_work: DiskWork,
     /// The info dictionary, for a peer that asks for parts of it.
     metadata: Option<Bytes>,
     /// A part that is owed, and the rest that brings the dictionary; what the session says next waits for it.
@@ -85,7 +84,6 @@ pub(super) struct Connection<'a> {
 }
 
 type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataError>> + Send>>;
-type DiskWork = Pin<Box<dyn Future<Output = Result<(Arc<OpenFile>, Sameness), StoreError>> + Send>>;
 
 /// What is said to the peer of a torrent.
 pub(super) fn seeding(torrent: &Torrent) -> Seeding {
@@ -146,7 +144,7 @@ impl<'a> Connection<'a> {
             torrent: None,
             file: None,
             file_used: now,
-            disk_work: None,
+            disk_work: DiskWork::default(),
             metadata: None,
             metadata_owed: None,
             outgoing: Outgoing::default(),
@@ -193,7 +191,7 @@ impl<'a> Connection<'a> {
                 biased;
                 notice = self.notices.next() => self.on_notice(notice)?,
                 () = self.ration.granted() => {}
-                done = disk_work_done(&mut self.disk_work) => self.finish_disk_work(done)?,
+                done = self.disk_work.done() => self.finish_disk_work(done)?,
                 metadata = metadata_there(&mut self.metadata_owed) => self.pay_metadata(metadata)?,
                 ready = self.transport.ready(interest) => {
                     let ready = ready?;
@@ -219,7 +217,7 @@ impl<'a> Connection<'a> {
         loop {
             let deadline = self.drain_session()?;
             let waits =
-                self.blocked && (self.socket_is_full || self.disk_work.is_some() || self.ration.waits());
+                self.blocked && (self.socket_is_full || self.disk_work.is_under_way() || self.ration.waits());
             if waits || self.has_sent_all() {
                 return Ok(deadline);
             }
@@ -391,7 +389,7 @@ impl<'a> Connection<'a> {
             self.outgoing.shrink();
         }
         // If nothing moves because of the disk or a rate, that is not held against the peer.
-        if (self.disk_work.is_some() || self.ration.waits()) && !self.socket_is_full {
+        if (self.disk_work.is_under_way() || self.ration.waits()) && !self.socket_is_full {
             self.unblock()?;
         }
         self.input(Input::Timeout)
@@ -453,8 +451,8 @@ impl<'a> Connection<'a> {
                 Err(SendError::File(error)) => return Err(self.closed_because_unreadable(error)),
             }
         };
-        if let Some(range) = unready {
-            self.start_disk_work(range);
+        if let (Some(range), Some(torrent)) = (unready, &self.torrent) {
+            self.disk_work.start(self.shared, torrent, self.file.as_ref(), range);
         }
         if sent > 0 {
             self.count_sent(sent as u64);
@@ -482,42 +480,7 @@ impl<'a> Connection<'a> {
         if std::mem::take(&mut self.blocked) { self.input(Input::Writable) } else { Ok(()) }
     }
 
-    /// Has a range of the file made ready, unless another is under way.
-    fn start_disk_work(&mut self, range: Range<u64>) {
-        let (None, Some(torrent)) = (&self.disk_work, &self.torrent) else { return };
-        let (store, disks) = (Arc::clone(&self.shared.store), Arc::clone(&self.shared.disks));
-        let (torrent, metadata) = (Arc::clone(torrent), self.shared.metadata.clone());
-        let file = self.file.clone();
-        self.disk_work = Some(Box::pin(async move {
-            let device = torrent.file().binding.device();
-            let mut lack = Lack::default();
-            loop {
-                let turn = disks.turn(torrent.disk(), device).await.ok_or(StoreError::Changed)?;
-                let (store, metadata, torrent) = (Arc::clone(&store), metadata.clone(), Arc::clone(&torrent));
-                let (file, range) = (file.clone(), range.clone());
-                let work = move || {
-                    let _turn = turn;
-                    let file = match file {
-                        Some(file) => file,
-                        None => store.open(torrent.file(), torrent.is_moved())?,
-                    };
-                    let digests = || metadata.digests(&torrent).map_err(unproven);
-                    let sameness = file.prepare(&range, torrent.geometry(), digests)?;
-                    Ok((file, sameness))
-                };
-                let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
-                let Err(StoreError::NoDescriptor) = done else { return done };
-                // Others have the turn meanwhile.
-                let Some(next) = lack.retry(Instant::now()) else { return done };
-                tokio::time::sleep_until(next.into()).await;
-            }
-        }));
-    }
-
-    fn finish_disk_work(
-        &mut self,
-        done: Result<(Arc<OpenFile>, Sameness), StoreError>,
-    ) -> Result<(), Closed> {
+    fn finish_disk_work(&mut self, done: disk_work::Done) -> Result<(), Closed> {
         let (file, sameness) = done.map_err(|error| self.closed_because_unreadable(error))?;
         if let (Sameness::Touched, Some(torrent)) = (sameness, &self.torrent) {
             self.shared.ingest.doubt(torrent, Doubt::Touched);
@@ -537,14 +500,6 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Why a file can't be sent that is to be compared with its digests, when these can't be had.
-fn unproven(error: MetadataError) -> StoreError {
-    match error {
-        MetadataError::Lost => StoreError::Changed,
-        MetadataError::Unavailable => StoreError::Unproven,
-    }
-}
-
 async fn metadata_there(
     owed: &mut Option<(Bytes, Range<u32>, MetadataWork)>,
 ) -> Result<Bytes, MetadataError> {
@@ -552,11 +507,4 @@ async fn metadata_there(
         Some((.., work)) => work.await,
         None => pending().await,
     }
-}
-
-async fn disk_work_done(work: &mut Option<DiskWork>) -> Result<(Arc<OpenFile>, Sameness), StoreError> {
-    let Some(running) = work else { return pending().await };
-    let done = running.await;
-    *work = None;
-    done
 }

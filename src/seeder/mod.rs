@@ -7,6 +7,7 @@ mod choker;
 mod closed;
 mod connection;
 mod dialler;
+mod disk_work;
 mod half_open;
 mod hold_off;
 mod lack;
