@@ -75,12 +75,31 @@ pub(super) struct Connection<'a> {
     outgoing: Outgoing,
     /// It took nothing when last tried.
     socket_is_full: bool,
-    /// The session knows that nothing can be sent now.
-    blocked: bool,
+    /// Why nothing can be sent now, as the session knows.
+    blocked: Option<Obstacle>,
     /// Until the other side has closed its half.
     peer_may_send: bool,
     /// The session has nothing more to say; what is queued still goes out.
     finished: bool,
+}
+
+/// What the next of the bytes to be sent waits for. Nothing else is worth waiting for: what is ready goes when the socket
+/// has room for it, whatever the disk does for that which comes behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// Room in the socket. This alone is held against the peer.
+    Socket,
+    /// A range of the file.
+    Disk,
+    /// Others, whose turn it is by the rates.
+    Rate,
+}
+
+/// What came of one attempt to send.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Bytes(usize),
+    Nothing(Obstacle),
 }
 
 type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataError>> + Send>>;
@@ -149,7 +168,7 @@ impl<'a> Connection<'a> {
             metadata_owed: None,
             outgoing: Outgoing::default(),
             socket_is_full: false,
-            blocked: false,
+            blocked: None,
             peer_may_send: true,
             finished: false,
         })
@@ -216,9 +235,7 @@ impl<'a> Connection<'a> {
         let mut sent = 0;
         loop {
             let deadline = self.drain_session()?;
-            let waits =
-                self.blocked && (self.socket_is_full || self.disk_work.is_under_way() || self.ration.waits());
-            if waits || self.has_sent_all() {
+            if self.waits() || self.has_sent_all() {
                 return Ok(deadline);
             }
             if sent >= TURN {
@@ -226,14 +243,23 @@ impl<'a> Connection<'a> {
             }
             match self.send()? {
                 // Not blocked: messages go on.
-                0 if self.ration.waits() && deadline.is_some() => return Ok(deadline),
-                0 => {
-                    self.block()?;
+                Sent::Nothing(Obstacle::Rate) if deadline.is_some() => return Ok(deadline),
+                Sent::Nothing(obstacle) => {
+                    self.block(obstacle)?;
                     return self.drain_session();
                 }
-                more => sent += more,
+                Sent::Bytes(more) => sent += more,
             }
         }
+    }
+
+    /// Whether what is next still waits for what it waited for.
+    fn waits(&self) -> bool {
+        self.blocked.is_some_and(|obstacle| match obstacle {
+            Obstacle::Socket => self.socket_is_full,
+            Obstacle::Disk => self.disk_work.is_under_way(),
+            Obstacle::Rate => self.ration.waits(),
+        })
     }
 
     fn has_sent_all(&self) -> bool {
@@ -249,7 +275,7 @@ impl<'a> Connection<'a> {
     fn drain_session(&mut self) -> Result<Option<Instant>, Closed> {
         let at_hand = self.ration.at_hand();
         while self.metadata_owed.is_none() {
-            if self.outgoing.is_full() && !self.blocked {
+            if self.outgoing.is_full() && self.blocked.is_none() {
                 return Ok(None);
             }
             self.session.hold_blocks(at_hand.is_some_and(|at_hand| self.outgoing.len() >= at_hand));
@@ -388,8 +414,7 @@ impl<'a> Connection<'a> {
             self.metadata = None;
             self.outgoing.shrink();
         }
-        // If nothing moves because of the disk or a rate, that is not held against the peer.
-        if (self.disk_work.is_under_way() || self.ration.waits()) && !self.socket_is_full {
+        if self.blocked != Some(Obstacle::Socket) {
             self.unblock()?;
         }
         self.input(Input::Timeout)
@@ -425,27 +450,28 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// One write of what is ready and what the rates allow; returns how much of it went. What isn't ready is made so
-    /// meanwhile.
-    fn send(&mut self) -> Result<usize, Closed> {
+    /// One write of what is ready and what the rates allow. What isn't ready is made so meanwhile.
+    fn send(&mut self) -> Result<Sent, Closed> {
         let ready = self.file.as_deref().and_then(OpenFile::ready);
         let (place, unready) = self.outgoing.unready(ready).unzip();
-        let begins_with_block = self.outgoing.begins_with_block();
-        let sent = if place == Some(0) && !self.transport.has_unsent() {
-            0
+        // What is encrypted already goes whatever comes behind it.
+        let has_unsent = self.transport.has_unsent();
+        let sent = if place == Some(0) && !has_unsent {
+            Sent::Nothing(Obstacle::Disk)
         } else {
+            let begins_with_block = self.outgoing.begins_with_block();
             let allowance = if begins_with_block { self.ration.ask() } else { self.ration.for_messages() };
-            let sent = if self.ration.waits() && begins_with_block && !self.transport.has_unsent() {
-                Ok(0)
-            } else {
-                self.transport.send(&mut self.outgoing, ready, allowance.bytes())
-            };
+            if begins_with_block && self.ration.waits() && !has_unsent {
+                return Ok(Sent::Nothing(Obstacle::Rate));
+            }
+            let sent = self.transport.send(&mut self.outgoing, ready, allowance.bytes());
             self.ration.settle(allowance, *sent.as_ref().unwrap_or(&0));
             match sent {
-                Ok(sent) => sent,
+                Ok(0) => Sent::Nothing(Obstacle::Disk),
+                Ok(sent) => Sent::Bytes(sent),
                 Err(SendError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.socket_is_full = true;
-                    return Ok(0);
+                    return Ok(Sent::Nothing(Obstacle::Socket));
                 }
                 Err(SendError::Socket(error)) => return Err(error.into()),
                 Err(SendError::File(error)) => return Err(self.closed_because_unreadable(error)),
@@ -454,7 +480,7 @@ impl<'a> Connection<'a> {
         if let (Some(range), Some(torrent)) = (unready, &self.torrent) {
             self.disk_work.start(self.shared, torrent, self.file.as_ref(), range);
         }
-        if sent > 0 {
+        if let Sent::Bytes(sent) = sent {
             self.count_sent(sent as u64);
             self.unblock()?;
         }
@@ -470,14 +496,18 @@ impl<'a> Connection<'a> {
     }
 
     /// Nothing can be sent now.
-    fn block(&mut self) -> Result<(), Closed> {
-        self.blocked = true;
+    fn block(&mut self, obstacle: Obstacle) -> Result<(), Closed> {
+        if self.blocked != Some(obstacle) {
+            // Something has moved, and the wait for the next begins now.
+            self.unblock()?;
+        }
+        self.blocked = Some(obstacle);
         self.input(Input::Blocked)
     }
 
     /// Something has moved.
     fn unblock(&mut self) -> Result<(), Closed> {
-        if std::mem::take(&mut self.blocked) { self.input(Input::Writable) } else { Ok(()) }
+        if self.blocked.take().is_some() { self.input(Input::Writable) } else { Ok(()) }
     }
 
     fn finish_disk_work(&mut self, done: disk_work::Done) -> Result<(), Closed> {
@@ -487,8 +517,7 @@ impl<'a> Connection<'a> {
         }
         self.file = Some(file);
         self.file_used = Instant::now();
-        // If nothing moved because of the disk, that is not held against the peer.
-        if self.socket_is_full { Ok(()) } else { self.unblock() }
+        if self.blocked == Some(Obstacle::Disk) { self.unblock() } else { Ok(()) }
     }
 
     fn closed_because_unreadable(&self, error: StoreError) -> Closed {
