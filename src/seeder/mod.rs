@@ -11,7 +11,6 @@ mod disk_work;
 mod half_open;
 mod hold_off;
 mod lack;
-mod marking;
 mod notices;
 mod opening;
 mod outgoing;
@@ -47,7 +46,7 @@ use self::socket::SocketOptions;
 use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
 use crate::catalog::Catalog;
-use crate::config::{Dscp, Encryption, GroupPrefixes, SeederConfig, UploadRates};
+use crate::config::{Encryption, GroupPrefixes, SeederConfig, UploadRates};
 use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
@@ -102,8 +101,6 @@ struct Shared {
     session: SessionConfig,
     socket: SocketOptions,
     encryption: Encryption,
-    /// How packets are marked.
-    dscp: Option<Dscp>,
     /// From where we dial, if we listen on one address only.
     local_ip: Option<IpAddr>,
     shutdown: CancellationToken,
@@ -171,9 +168,8 @@ impl Seeder {
             hold_off: Mutex::new(HoldOff::new(patience)),
             buffers: Buffers::new(limits.unsent),
             session,
-            socket: SocketOptions::default(),
+            socket: SocketOptions { dscp: config.dscp },
             encryption: config.encryption,
-            dscp: config.dscp,
             local_ip: Some(listening.ip()).filter(|ip| !ip.is_unspecified()),
             shutdown,
         };
@@ -188,9 +184,7 @@ impl Seeder {
 
     /// Accepts peers until shutdown, and returns when the last connection is closed.
     pub(crate) async fn run(mut self, listener: TcpListener) {
-        if let Some(dscp) = self.shared.dscp
-            && let Err(error) = marking::mark(&listener, dscp)
-        {
+        if let Err(error) = self.shared.socket.mark(&listener) {
             warn!(%error, "packets to peers can't be marked");
         }
         let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);

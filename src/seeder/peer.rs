@@ -16,7 +16,7 @@ use super::connection::{Connection, seeding};
 use super::half_open::Handshaking;
 use super::hold_off::Verdict;
 use super::opening::{self, Opened, OpeningError};
-use super::{DialPermit, Shared, marking};
+use super::{DialPermit, Shared};
 use crate::accept::Admission;
 use crate::catalog::Torrent;
 use crate::config::Encryption;
@@ -136,9 +136,7 @@ impl Shared {
     /// From the address that peers know us by, if we listen on one only.
     async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(dscp) = self.dscp {
-            marking::mark(&socket, dscp)?;
-        }
+        self.socket.mark(&socket)?;
         let local = self.local_ip.filter(|ip| ip.is_ipv4() == addr.is_ipv4());
         socket.bind(SocketAddr::new(local.unwrap_or_else(|| unspecified(addr)), 0))?;
         socket.connect(addr).await

@@ -2,10 +2,13 @@
 //! are; when to read and write is the transport's business.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+
+use crate::config::Dscp;
 
 /// How long a connection may be silent before the system asks whether the other host is still there.
 const KEEP_ALIVE_TIME: Duration = Duration::from_secs(60);
@@ -22,10 +25,24 @@ const MAX_UNSENT: u32 = 1024 * 1024;
 
 /// The options of all peers' sockets.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SocketOptions {}
+pub(super) struct SocketOptions {
+    /// How packets are marked for the networks on their way (DSCP, RFC 2474).
+    pub(super) dscp: Option<Dscp>,
+}
 
 impl SocketOptions {
-    /// Sets them on a connection, accepted or dialled.
+    /// Marks what a socket sends from now on: one that is to listen or to dial, before it does. Connections inherit it from
+    /// the listener that accepts them, and so the very first of their packets has it.
+    pub(super) fn mark(&self, socket: &impl AsFd) -> io::Result<()> {
+        let Some(dscp) = self.dscp else { return Ok(()) };
+        let socket = SockRef::from(socket);
+        let class = dscp.traffic_class().into();
+        // A socket of IPv6 may carry IPv4 (mapped addresses), which has a field of its own.
+        socket.set_tos_v4(class)?;
+        if socket.local_addr()?.is_ipv6() { socket.set_tclass_v6(class) } else { Ok(()) }
+    }
+
+    /// Sets all others on a connection, accepted or dialled.
     pub(super) fn apply(&self, stream: &TcpStream) -> io::Result<()> {
         // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
         stream.set_nodelay(true)?;
@@ -42,12 +59,12 @@ impl SocketOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
     #[tokio::test]
     async fn sets_all_options_on_either_family() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = TcpListener::bind(address).await.unwrap();
+            let listener = TcpListener::bind(address).unwrap();
             let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             SocketOptions::default().apply(&dialled).unwrap();
             let socket = SockRef::from(&dialled);
@@ -55,6 +72,31 @@ mod tests {
             assert_eq!(socket.tcp_notsent_lowat().unwrap(), MAX_UNSENT);
             assert!(socket.keepalive().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE_TIME);
+        }
+    }
+
+    /// The marks of what goes out over IPv4 and over IPv6.
+    fn marks(socket: &impl AsFd) -> [Option<u32>; 2] {
+        let socket = SockRef::from(socket);
+        [socket.tos_v4().ok(), socket.tclass_v6().ok()]
+    }
+
+    #[test]
+    fn connections_are_marked_as_their_listener_is() {
+        let options = SocketOptions { dscp: Some("af11".parse().unwrap()) };
+        for (listening, dialled) in [
+            (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), IpAddr::from(Ipv4Addr::LOCALHOST)),
+            ((Ipv6Addr::LOCALHOST, 0).into(), Ipv6Addr::LOCALHOST.into()),
+            ((Ipv6Addr::UNSPECIFIED, 0).into(), Ipv4Addr::LOCALHOST.into()),
+        ] {
+            let listener = TcpListener::bind(listening).unwrap();
+            options.mark(&listener).unwrap();
+            let _peer =
+                std::net::TcpStream::connect((dialled, listener.local_addr().unwrap().port())).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let [v4, v6] = marks(&accepted);
+            assert_eq!(v4, Some(0x28), "{listening}");
+            assert_eq!(v6, listening.is_ipv6().then_some(0x28), "{listening}");
         }
     }
 }
