@@ -1,13 +1,14 @@
 //! `/api/v1/limits`: how fast is uploaded. Anybody may see it; whoever is on this machine may change it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::header::{FORWARDED, HOST, VIA};
+use axum::http::header::{FORWARDED, HOST, ORIGIN, VIA};
 use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Version};
 use axum::response::Response;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -22,6 +23,8 @@ use crate::config::{UploadRate, UploadRates};
 
 /// The longest body of a change; one has three numbers.
 const MAX_BODY_LEN: usize = 4096;
+/// How long it may take to come; shutdown waits for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which rates to change, and to what. What isn't named stays as it is.
 #[derive(Debug, Deserialize)]
@@ -60,14 +63,17 @@ pub(super) async fn show(State(http): State<Arc<Http>>) -> Response {
 pub(super) async fn change(
     State(http): State<Arc<Http>>,
     Extension(ends): Extension<Ends>,
+    version: Version,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    if !is_from_here(ends, &headers) {
+    if !is_from_here(ends, version, &headers) {
         return Err(Refusal::NotFromHere);
     }
-    let body =
-        to_bytes(body, MAX_BODY_LEN).await.map_err(|_| serde_json::Error::custom("the body is too long"))?;
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_LEN))
+        .await
+        .map_err(|_| serde_json::Error::custom("the body didn't come in time"))?
+        .map_err(|_| serde_json::Error::custom("the body is too long"))?;
     let Change { total, per_group, per_peer } = serde_json::from_slice(&body)?;
     http.rates.change(|rates| {
         rates.total = total.unwrap_or(rates.total);
@@ -89,11 +95,15 @@ fn limits(rates: UploadRates) -> Response {
 }
 
 /// Whether somebody on this machine asks, and not a proxy there for somebody else, nor a page of the Internet in a browser
-/// there that was led to this address by a name of its own.
-fn is_from_here(ends: Ends, headers: &HeaderMap) -> bool {
-    let is_forwarded = headers.contains_key(FORWARDED)
-        || headers.contains_key(VIA)
-        || headers.contains_key("x-forwarded-for");
+/// there, be it that it was led to this address by a name of its own.
+///
+/// Proxies that pass requests on say so, but for nginx, which unless it is told otherwise gives this address for the
+/// host's name; it is known by the HTTP/1.0 that it speaks then (before 1.29.7).
+fn is_from_here(ends: Ends, version: Version, headers: &HeaderMap) -> bool {
+    let is_forwarded = version < Version::HTTP_11
+        || [FORWARDED, VIA].iter().any(|name| headers.contains_key(name))
+        || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-") || name == "x-real-ip");
+    let is_of_a_page = headers.contains_key(ORIGIN);
     let names_here = headers.get(HOST).is_none_or(|host| {
         let host = Authority::try_from(host.as_bytes());
         host.is_ok_and(|host| {
@@ -101,7 +111,7 @@ fn is_from_here(ends: Ends, headers: &HeaderMap) -> bool {
             name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         })
     });
-    ends.remote.ip().is_loopback() && !is_forwarded && names_here
+    ends.remote.ip().is_loopback() && !is_forwarded && !is_of_a_page && names_here
 }
 
 #[cfg(test)]
@@ -132,7 +142,7 @@ mod tests {
             let header = header
                 .into_iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            is_from_here(ends, &header.collect())
+            is_from_here(ends, Version::HTTP_11, &header.collect())
         };
         for host in ["localhost:6969", "127.0.0.1:6969", "127.9.9.9", "[::1]:6969"] {
             assert!(from("127.0.0.1:5000", Some(("host", host))), "{host}");
@@ -141,6 +151,9 @@ mod tests {
         assert!(!from("10.0.0.2:5000", None) && !from("[2001:db8::1]:5000", None));
         for header in [
             ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-real-ip", "127.0.0.1"),
+            ("origin", "http://origin.example"),
             ("forwarded", "for=127.0.0.1"),
             ("via", "1.1 proxy"),
             ("host", "origin.example:6969"),
@@ -148,5 +161,8 @@ mod tests {
         ] {
             assert!(!from("127.0.0.1:5000", Some(header)), "{header:?}");
         }
+        let here =
+            Ends { local: "127.0.0.1:6969".parse().unwrap(), remote: "127.0.0.1:5000".parse().unwrap() };
+        assert!(!is_from_here(here, Version::HTTP_10, &HeaderMap::new()), "it may be nginx");
     }
 }
