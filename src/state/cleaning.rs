@@ -69,7 +69,6 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributor_proto::InfoHash;
 
     use crate::files::Binding;
     use crate::state::database::Change;
@@ -81,17 +80,7 @@ mod tests {
     }
 
     fn change(inode: u64, day: Day) -> Change {
-        let record = Record {
-            binding: Binding::for_test(inode, 1, 1, 1),
-            birth: None,
-            path: "/file".into(),
-            name: b"file".to_vec(),
-            private: true,
-            piece_len: 1,
-            metadata_len: 1,
-            info_hash: InfoHash::of_info(b"de"),
-            day,
-        };
+        let record = Record { day, ..Record::for_test(Binding::for_test(inode, 1, 1, 1)) };
         Change {
             id: id(inode),
             record: record.encode().unwrap(),

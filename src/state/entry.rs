@@ -92,26 +92,13 @@ pub(super) mod tests {
     use super::*;
     use std::path::Path;
 
-    use distributor_proto::InfoHash;
-
     use crate::files::{Binding, FilePath, Roots};
-    use crate::state::record::Day;
 
     pub(crate) fn entry(inode: u64, pieces: Option<Arc<Pieces>>) -> Entry {
         let roots = Roots::open(&[std::env::temp_dir()]).unwrap();
         let (root, _) = roots.iter().next().unwrap();
         let binding = Binding::for_test(inode, 1, 1, 1);
-        let record = Record {
-            binding,
-            birth: None,
-            path: "/file".into(),
-            name: b"file".to_vec(),
-            private: true,
-            piece_len: 1,
-            metadata_len: 1,
-            info_hash: InfoHash::of_info(b"de"),
-            day: Day::of(std::time::UNIX_EPOCH),
-        };
+        let record = Record::for_test(binding);
         Entry::new(SettledFile::new(FilePath::new(root, "file"), Path::new("file"), binding), record, pieces)
     }
 

@@ -55,23 +55,10 @@ mod tests {
     use super::*;
     use std::fs;
 
-    use distributor_proto::InfoHash;
-
     use crate::files::{Binding, FilePath, Roots};
-    use crate::state::record::Day;
 
     fn record(binding: Binding, path: &Path, birth: Option<Timestamp>) -> Record {
-        Record {
-            binding,
-            birth,
-            path: path.to_owned(),
-            name: b"file".to_vec(),
-            private: true,
-            piece_len: 65_536,
-            metadata_len: 1,
-            info_hash: InfoHash::of_info(b"de"),
-            day: Day::of(std::time::UNIX_EPOCH),
-        }
+        Record { path: path.to_owned(), birth, ..Record::for_test(binding) }
     }
 
     #[test]

@@ -178,6 +178,24 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
+impl Record {
+    /// Of a file in this state, all else being of no account.
+    pub(super) fn for_test(binding: Binding) -> Self {
+        Self {
+            binding,
+            birth: None,
+            path: "/file".into(),
+            name: b"file".to_vec(),
+            private: true,
+            piece_len: 65_536,
+            metadata_len: 1,
+            info_hash: InfoHash::of_info(b"de"),
+            day: Day::of(SystemTime::UNIX_EPOCH),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

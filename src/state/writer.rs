@@ -199,11 +199,10 @@ mod tests {
     use std::path::Path;
 
     use bytes::Bytes;
-    use distributor_proto::InfoHash;
 
     use crate::files::FilePath;
     use crate::state::entry::Pieces;
-    use crate::state::record::{Day, Record};
+    use crate::state::record::Record;
 
     /// A writer without its thread, and a file that waits for it.
     fn desk(dir: &Path) -> (Desk, Arc<Pieces>) {
@@ -213,17 +212,7 @@ mod tests {
         let roots = Arc::new(Roots::open(&[dir.join("served")]).unwrap());
         let (root, _) = roots.iter().next().unwrap();
         let binding = Binding::of(&fs::metadata(&path).unwrap());
-        let record = Record {
-            binding,
-            birth: None,
-            path,
-            name: b"file".to_vec(),
-            private: true,
-            piece_len: 65_536,
-            metadata_len: 1,
-            info_hash: InfoHash::of_info(b"de"),
-            day: Day::of(std::time::UNIX_EPOCH),
-        };
+        let record = Record { path, ..Record::for_test(binding) };
         let pieces = Pieces::new(Bytes::from_static(b"digests"));
         let file = SettledFile::new(FilePath::new(root, "sub/file"), Path::new("sub/file"), binding);
         let mailbox = Arc::new(Mailbox::new(10));
