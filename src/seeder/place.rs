@@ -1,6 +1,6 @@
 //! Where a peer is, as far as its address tells: which host it is on, and which group that belongs to.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::config::GroupPrefixes;
 
@@ -13,10 +13,10 @@ pub(super) fn group_of(ip: IpAddr, prefixes: &GroupPrefixes) -> Group {
     Group(prefixes.network(ip))
 }
 
-/// One host: an IPv6 host has a whole /64 to take addresses from.
+/// An IPv6 host has a whole /64 to take addresses from.
+const ONE_HOST: GroupPrefixes = GroupPrefixes { v4: 32, v6: 64 };
+
+/// The host of an address, by the first of its addresses.
 pub(super) fn host_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
+    ONE_HOST.network(ip)
 }
