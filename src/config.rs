@@ -3,10 +3,10 @@
 
 mod choking;
 mod dscp;
+mod named;
 mod rates;
 mod watch;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use self::choking::{Choking, ChokingConfig, ChokingError, GroupPrefixes, UploadSlots, UploadSlotsError};
 pub use self::dscp::{Dscp, DscpError};
+use self::named::read_and_written_by_name;
 pub use self::rates::{UploadRate, UploadRateError, UploadRates};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 
@@ -131,22 +132,7 @@ impl Sha1Kernel {
 #[error("{0:?} is no SHA-1 kernel; write fastest, avx512, avx2 or scalar")]
 pub struct Sha1KernelError(String);
 
-impl FromStr for Sha1Kernel {
-    type Err = Sha1KernelError;
-
-    fn from_str(text: &str) -> Result<Self, Sha1KernelError> {
-        Self::ALL
-            .into_iter()
-            .find(|kernel| kernel.name() == text)
-            .ok_or_else(|| Sha1KernelError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Sha1Kernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+read_and_written_by_name!(Sha1Kernel, Sha1KernelError);
 
 /// Settings of the HTTP side.
 #[derive(Clone, Debug)]
@@ -308,22 +294,7 @@ impl Encryption {
 #[error("{0:?} is no policy for encryption; write allow, prefer, require or off")]
 pub struct EncryptionError(String);
 
-impl FromStr for Encryption {
-    type Err = EncryptionError;
-
-    fn from_str(text: &str) -> Result<Self, EncryptionError> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| policy.name() == text)
-            .ok_or_else(|| EncryptionError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Encryption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+read_and_written_by_name!(Encryption, EncryptionError);
 
 /// Where to listen: `IP:PORT`, `[V6]:PORT`, a bare `IP` (with the default port), or a bare `PORT` (on all addresses,
 /// v4 and v6). Port 0 lets the system choose.

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 
+use super::named::read_and_written_by_name;
+
 /// Whom to upload to.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -54,22 +56,7 @@ impl Choking {
 #[error("{0:?} is no strategy of choking; write round-robin, fastest or newcomers")]
 pub struct ChokingError(String);
 
-impl FromStr for Choking {
-    type Err = ChokingError;
-
-    fn from_str(text: &str) -> Result<Self, ChokingError> {
-        Self::ALL
-            .into_iter()
-            .find(|strategy| strategy.name() == text)
-            .ok_or_else(|| ChokingError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Choking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+read_and_written_by_name!(Choking, ChokingError);
 
 /// How many peers are uploaded to at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

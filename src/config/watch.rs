@@ -1,11 +1,12 @@
 //! How directories are watched, what is left out, and when a file counts as finished, as settings. Matches nothing and
 //! watches nothing.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use globset::{Glob, GlobBuilder};
+
+use super::named::read_and_written_by_name;
 
 /// Settings of watching.
 #[derive(Clone, Debug)]
@@ -65,19 +66,7 @@ impl WatchMode {
 #[error("{0:?} is no way to watch; write auto, inotify or poll")]
 pub struct WatchModeError(String);
 
-impl FromStr for WatchMode {
-    type Err = WatchModeError;
-
-    fn from_str(text: &str) -> Result<Self, WatchModeError> {
-        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| WatchModeError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for WatchMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+read_and_written_by_name!(WatchMode, WatchModeError);
 
 /// Names or paths that are left out, files and directories alike. Without a slash it is matched against each name;
 /// with one against the path below the served directory, where `*` stays within a name and `**` does not.
