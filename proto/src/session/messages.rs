@@ -19,7 +19,7 @@ pub(super) enum Worth {
     Something,
     /// Nothing, or something that the peer can take back with the next message.
     Nothing,
-    /// A request that was refused. Counted apart: all that a client has in flight may cross with a choke.
+    /// A request that was refused or taken back. Counted apart: all that a client has in flight may cross with a choke.
     Refused,
 }
 

@@ -146,12 +146,11 @@ impl Session {
     }
 
     /// BEP 6: a cancelled request is still answered. One that names no request may be for a block that has just
-    /// gone out.
+    /// gone out. Clients take back all that they have in flight at once, when they have it from others.
     pub(super) fn take_cancel(&mut self, index: u32, begin: u32, length: u32) -> Worth {
-        if let Some(block) = self.requests.cancel(index, begin, length) {
-            self.reject_block(block);
-        }
-        Worth::Nothing
+        let Some(block) = self.requests.cancel(index, begin, length) else { return Worth::Nothing };
+        self.reject_block(block);
+        Worth::Refused
     }
 
     /// BEP 6: "A choke no longer implicitly rejects all pending requests", so each is rejected that won't be answered.

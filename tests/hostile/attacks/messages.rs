@@ -130,7 +130,6 @@ fn floods() -> Vec<Attack> {
     let one = |id| numbers(id, &[]);
     let flapping = [one(id::INTERESTED), one(id::NOT_INTERESTED)].concat();
     let chokes = [one(id::CHOKE), one(id::UNCHOKE)].concat();
-    let request_and_cancel = [numbers(id::REQUEST, &[0, 0, 1]), numbers(id::CANCEL, &[0, 0, 1])].concat();
     vec![
         row("flood of keep-alives", Handshake, [0; 4].repeat(FLOOD), IDLE),
         row("flood of chokes and unchokes", Handshake, chokes.repeat(FLOOD), IDLE),
@@ -141,7 +140,6 @@ fn floods() -> Vec<Attack> {
         row("flood of unknown ids", Handshake, message(99, b"what?").repeat(FLOOD), IDLE),
         row("flood of suggestions", FastHandshake, numbers(id::SUGGEST, &[0]).repeat(FLOOD), IDLE),
         row("flood of cancels", Unchoke, numbers(id::CANCEL, &[0, 0, 16384]).repeat(FLOOD), IDLE),
-        row("flood of requests and cancels", Unchoke, request_and_cancel.repeat(FLOOD), IDLE),
         row("interest that comes and goes a little", Handshake, flapping.repeat(20), IGNORED),
     ]
 }

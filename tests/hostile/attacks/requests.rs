@@ -4,6 +4,8 @@
 use super::{After, Attack, End, IGNORED, PIECES, row};
 use crate::support::wire::{id, numbers, request};
 
+/// More than is borne in ten seconds of requests that are refused.
+const FLOOD: usize = 6000;
 /// Bytes in a piece.
 const PIECE: u32 = 64 * 1024;
 
@@ -45,7 +47,7 @@ fn untimely() -> Vec<Attack> {
         row(
             "request while choked, encrypted",
             Encryption,
-            request.repeat(3000),
+            request.repeat(FLOOD),
             End::Violation("requests in ten seconds that had to be refused"),
         ),
         row(
@@ -63,6 +65,7 @@ fn untimely() -> Vec<Attack> {
 fn greedy() -> Vec<Attack> {
     use After::{FastHandshake, FastUnchoke, Unchoke};
     const REFUSED: End = End::Violation("requests in ten seconds that had to be refused");
+    let taken_back = [request(0, 0, 1), numbers(id::CANCEL, &[0, 0, 1])].concat();
     let overlapping = [request(0, 0, 16384), request(0, 1, 16384), request(0, 2, 128)].concat();
     vec![
         row("overlapping requests", Unchoke, overlapping, End::GoesOn { blocks: 3, rejects: 0 }),
@@ -78,7 +81,8 @@ fn greedy() -> Vec<Attack> {
             request(1, 7, 1).repeat(400),
             End::GoesOn { blocks: 400, rejects: 0 },
         ),
-        row("flood of impossible requests", FastUnchoke, request(9, 9, 9).repeat(3000), REFUSED),
-        row("flood of requests while choked", FastHandshake, request(0, 0, 16384).repeat(3000), REFUSED),
+        row("flood of impossible requests", FastUnchoke, request(9, 9, 9).repeat(FLOOD), REFUSED),
+        row("flood of requests while choked", FastHandshake, request(0, 0, 16384).repeat(FLOOD), REFUSED),
+        row("flood of requests that are cancelled", Unchoke, taken_back.repeat(FLOOD), REFUSED),
     ]
 }
