@@ -225,8 +225,8 @@ pub struct PeerLimits {
     pub handshake: Duration,
     /// How long a peer may say nothing at all; 240 s by default, twice what clients keep silent for.
     pub silence: Duration,
-    /// How many requests of one peer wait for their blocks; it is told so, and those beyond are rejected. 512 by
-    /// default: 8 MiB of ordinary blocks.
+    /// How many requests of one peer wait for their blocks; it is told so, and those beyond are rejected. 1,024 by
+    /// default: 16 MiB of ordinary blocks, as a peer needs that fills 10 Gbit/s over 10 ms by itself.
     pub requests: usize,
     /// How many bytes of one peer's stream are kept until they can be understood; 128 KiB by default. No less than
     /// 64 KiB, whatever is written here: the longest message and what comes along with it.
@@ -251,7 +251,7 @@ impl Default for PeerLimits {
             half_open: 1024,
             handshake: Duration::from_secs(10),
             silence: Duration::from_secs(4 * 60),
-            requests: 512,
+            requests: 1024,
             unparsed: 128 * 1024,
             unsent: 64 * 1024,
             idle_messages: 100,

@@ -57,17 +57,17 @@ pub struct SessionConfig {
 impl SessionConfig {
     /// The defaults, as `our_id`.
     ///
-    /// 512 requests are 8 MiB of ordinary blocks, more than goes out in one write; further ones wait at the
-    /// peer, and a cancel has no more to look through. Clients send keep-alives every two minutes and give
-    /// up after about that long, so ours come sooner and their silence is borne for twice the time. libtorrent
-    /// cancels all that it has asked for at once when its last piece is there: a tenth of a burst here.
+    /// 1,024 requests are 16 MiB of ordinary blocks: peers that heed it ask for no more at a time, and 10 Gbit/s over
+    /// 10 ms hold 12 MiB. Here they take 24 KiB, and a cancel has no more to look through. Clients send keep-alives
+    /// every two minutes and give up after about that long, so ours come sooner and their silence is borne for
+    /// twice the time.
     #[must_use]
     pub const fn new(our_id: PeerId) -> Self {
         Self {
             our_id,
             client: concat!("distributor ", env!("CARGO_PKG_VERSION")),
             listen_port: None,
-            max_queued_requests: 512,
+            max_queued_requests: 1024,
             allowed_fast: 2,
             max_idle_messages: 100,
             max_kept_len: MAX_KEPT_LEN,

@@ -38,7 +38,7 @@ fn introduces_itself_right_behind_its_pieces() {
         let mut driver = Driver::new(config);
         driver.receive(&handshake_with(extensions)).unwrap();
         driver.input(Input::Accept { seeding: seeding() }).unwrap();
-        let payload = b"d1:md11:ut_metadatai1ee13:metadata_sizei32868e1:pi6881e4:reqqi512e11:upload_onlyi1e\
+        let payload = b"d1:md11:ut_metadatai1ee13:metadata_sizei32868e1:pi6881e4:reqqi1024e11:upload_onlyi1e\
             1:v13:distributor 96:yourip4:\x0a\0\0\x07e";
         assert_eq!(driver.bytes[68..], frames(&[pieces, Message::Extended { id: 0, payload }]));
     }
