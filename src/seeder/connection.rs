@@ -17,6 +17,7 @@ use tracing::trace;
 
 use super::Shared;
 use super::closed::Closed;
+use super::depth::Depth;
 use super::disk_work::{self, DiskWork};
 use super::half_open::Handshaking;
 use super::notices::{Notice, Notices};
@@ -73,6 +74,8 @@ pub(super) struct Connection<'a> {
     /// A part that is owed, and the rest that brings the dictionary; what the session says next waits for it.
     metadata_owed: Option<(Bytes, Range<u32>, MetadataWork)>,
     outgoing: Outgoing,
+    /// How much of it lies ready, by how fast the peer takes it.
+    depth: Depth,
     /// It took nothing when last tried.
     socket_is_full: bool,
     /// Why nothing can be sent now, as the session knows.
@@ -167,6 +170,7 @@ impl<'a> Connection<'a> {
             metadata: None,
             metadata_owed: None,
             outgoing: Outgoing::default(),
+            depth: Depth::default(),
             socket_is_full: false,
             blocked: None,
             peer_may_send: true,
@@ -275,7 +279,7 @@ impl<'a> Connection<'a> {
     fn drain_session(&mut self) -> Result<Option<Instant>, Closed> {
         let at_hand = self.ration.at_hand();
         while self.metadata_owed.is_none() {
-            if self.outgoing.is_full() && self.blocked.is_none() {
+            if self.outgoing.is_full(self.depth.batch()) && self.blocked.is_none() {
                 return Ok(None);
             }
             self.session.hold_blocks(at_hand.is_some_and(|at_hand| self.outgoing.len() >= at_hand));
@@ -482,6 +486,8 @@ impl<'a> Connection<'a> {
         }
         if let Sent::Bytes(sent) = sent {
             self.count_sent(sent as u64);
+            self.depth = Depth::of(self.seat.counters().rate(), self.shared.send_buffers);
+            self.transport.set_depth(self.depth);
             self.unblock()?;
         }
         Ok(sent)

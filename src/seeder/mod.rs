@@ -6,6 +6,7 @@ mod buffers;
 mod choker;
 mod closed;
 mod connection;
+mod depth;
 mod dialler;
 mod disk_work;
 mod half_open;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::buffers::Buffers;
+use self::depth::SendBuffers;
 use self::dialler::Dialler;
 use self::half_open::HalfOpen;
 use self::hold_off::{HoldOff, Patience};
@@ -100,6 +102,7 @@ struct Shared {
     buffers: Arc<Buffers>,
     session: SessionConfig,
     socket: SocketOptions,
+    send_buffers: SendBuffers,
     encryption: Encryption,
     /// From where we dial, if we listen on one address only.
     local_ip: Option<IpAddr>,
@@ -169,6 +172,7 @@ impl Seeder {
             buffers: Buffers::new(limits.unsent),
             session,
             socket: SocketOptions { dscp: config.dscp },
+            send_buffers: SendBuffers::of_system(),
             encryption: config.encryption,
             local_ip: Some(listening.ip()).filter(|ip| !ip.is_unspecified()),
             shutdown,

@@ -11,9 +11,6 @@ use crate::store::{MAX_SEGMENTS, Ready, Segment};
 
 /// As much as one vectored write takes, a header and a block being two segments.
 const MAX_ITEMS: usize = MAX_SEGMENTS / 2;
-/// So much makes the copying dear and everything around it cheap. More would only be older when sent: what the session
-/// still has can be cancelled, and refused under choke.
-const MAX_BYTES: usize = 1024 * 1024;
 
 /// Something to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +20,8 @@ pub(super) enum Item {
     Block([u8; BLOCK_HEADER_LEN], Block),
 }
 
-/// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`].
+/// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`]: what the session still has can be cancelled, and
+/// refused under choke.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     queue: VecDeque<Item>,
@@ -48,8 +46,9 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_ITEMS || self.len >= MAX_BYTES
+    /// Whether nothing more is to be put in where a batch is so many bytes.
+    pub(super) fn is_full(&self, batch: usize) -> bool {
+        self.queue.len() >= MAX_ITEMS || self.len >= batch
     }
 
     /// How many bytes are still to be sent.
@@ -152,6 +151,8 @@ mod tests {
     use super::*;
     use distributor_proto::{BLOCK_LEN, Geometry, block_header};
 
+    const BATCH: usize = 1024 * 1024;
+
     fn bytes(text: &'static str) -> Item {
         Item::Bytes(Bytes::from_static(text.as_bytes()))
     }
@@ -199,10 +200,10 @@ mod tests {
     fn is_full_when_one_write_could_not_take_more() {
         let mut outgoing = Outgoing::default();
         for _ in 0..MAX_ITEMS {
-            assert!(!outgoing.is_full());
+            assert!(!outgoing.is_full(BATCH));
             outgoing.push(bytes("x"));
         }
-        assert!(outgoing.is_full());
+        assert!(outgoing.is_full(BATCH));
     }
 
     #[test]
@@ -210,12 +211,12 @@ mod tests {
         let geometry = Geometry::new(u64::from(BLOCK_LEN) * 1000, BLOCK_LEN).unwrap();
         let blocks = (0..).map(|piece| geometry.block(piece, 0, BLOCK_LEN).unwrap());
         let mut outgoing = Outgoing::default();
-        for block in blocks.take(MAX_BYTES / BLOCK_LEN as usize) {
-            assert!(!outgoing.is_full());
+        for block in blocks.take(BATCH / BLOCK_LEN as usize) {
+            assert!(!outgoing.is_full(BATCH));
             outgoing.push(Item::Block(block_header(block), block));
         }
-        assert!(outgoing.is_full());
+        assert!(outgoing.is_full(BATCH));
         outgoing.advance(BLOCK_HEADER_LEN + BLOCK_LEN as usize);
-        assert!(!outgoing.is_full());
+        assert!(!outgoing.is_full(BATCH));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::depth::Depth;
 use crate::config::Dscp;
 
 /// How long a connection may be silent before the system asks whether the other host is still there.
@@ -16,12 +17,6 @@ const KEEP_ALIVE_TIME: Duration = Duration::from_secs(60);
 /// two minutes, a session alone would wait for four.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 4;
-
-/// How many bytes a socket takes that it can't send yet. Without a bound it takes 4 MiB for a peer that doesn't read,
-/// and a few hundred such peers leave no memory to the others' sockets. What is under way has no part in it, so a long
-/// fat path is filled as before. Less would cost more: at 256 KiB a GB took some 5 to 10% more processor time, at this
-/// no more than without any bound.
-const MAX_UNSENT: u32 = 1024 * 1024;
 
 /// The options of all peers' sockets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,13 +42,20 @@ impl SocketOptions {
         // Messages leave in batches as it is; delaying the last packet of each would only delay the next request.
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
-        socket.set_tcp_notsent_lowat(MAX_UNSENT)?;
         let keep_alive = TcpKeepalive::new()
             .with_time(KEEP_ALIVE_TIME)
             .with_interval(KEEP_ALIVE_INTERVAL)
             .with_retries(KEEP_ALIVE_PROBES);
-        socket.set_tcp_keepalive(&keep_alive)
+        socket.set_tcp_keepalive(&keep_alive)?;
+        set_depth(stream, Depth::default())
     }
+}
+
+/// Sets what may change while a connection lasts.
+pub(super) fn set_depth(stream: &TcpStream, depth: Depth) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_notsent_lowat(depth.unsent())?;
+    depth.buffer().map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
 }
 
 #[cfg(test)]
@@ -69,7 +71,7 @@ mod tests {
             SocketOptions::default().apply(&dialled).unwrap();
             let socket = SockRef::from(&dialled);
             assert!(socket.tcp_nodelay().unwrap());
-            assert_eq!(socket.tcp_notsent_lowat().unwrap(), MAX_UNSENT);
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), Depth::default().unsent());
             assert!(socket.keepalive().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE_TIME);
         }

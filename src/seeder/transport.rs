@@ -13,7 +13,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::buffers::{Buffer, Buffers};
+use super::depth::Depth;
 use super::outgoing::Outgoing;
+use super::socket::set_depth;
 use crate::store::{self, StoreError};
 
 /// How much is read from a socket at a time. Peers send little to a seeder: this is a hundred requests and more.
@@ -29,6 +31,8 @@ thread_local! {
 pub(super) struct Transport {
     stream: TcpStream,
     cipher: Option<Encrypted>,
+    /// How much the socket holds.
+    depth: Depth,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,15 @@ impl Transport {
                 Some(Encrypted { streams, buffers: Arc::clone(buffers), unsent: None })
             }
         };
-        Self { stream, cipher }
+        Self { stream, cipher, depth: Depth::default() }
+    }
+
+    /// Has the socket hold so much from now on.
+    pub(super) fn set_depth(&mut self, depth: Depth) {
+        // What was set before is as good as what can't be set now.
+        if depth != self.depth && set_depth(&self.stream, depth).is_ok() {
+            self.depth = depth;
+        }
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
