@@ -76,6 +76,29 @@ fn peers_share_a_rate_by_bytes_whatever_sizes_they_ask_for() {
     assert!(least * 10 >= most * 8, "{got:?}");
 }
 
+/// The rate is a host's, or making connections would multiply it.
+#[test]
+fn connections_of_one_host_share_the_rate_of_a_peer() {
+    const RATE: usize = MIB;
+    const EACH: usize = 2 * MIB;
+    let seed =
+        Seed::with(4 * MIB, |setup| setup.option("--max-upload-rate-per-peer", &RATE.to_string()).quiet());
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for name in [b'a', b'b'] {
+            let mut peer = Greedy::join(&seed, 16 * KIB, name);
+            scope.spawn(move || {
+                let mut got = 0;
+                while got < EACH {
+                    got += peer.take();
+                }
+            });
+        }
+    });
+    let fastest = Duration::from_secs_f64((2 * EACH - RATE / 50) as f64 / RATE as f64 / 1.02);
+    assert!(began.elapsed() >= fastest, "both took {:?} for what takes {fastest:?}", began.elapsed());
+}
+
 /// A client downloads no faster than it may; how much slower is the machine's business.
 fn downloads_at_most_at(client: Client, encrypted: bool) {
     const RATE: usize = MIB;

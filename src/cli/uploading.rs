@@ -47,7 +47,7 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "RATE", default_value_t)]
     max_upload_rate_per_group: UploadRate,
 
-    /// Bytes a second to each peer
+    /// Bytes a second to each host, whatever connections it has
     #[arg(long, value_name = "RATE", default_value_t)]
     max_upload_rate_per_peer: UploadRate,
 

@@ -17,7 +17,8 @@ pub struct UploadRates {
     pub total: UploadRate,
     /// To the peers of each [group](super::GroupPrefixes).
     pub per_group: UploadRate,
-    /// On each connection.
+    /// To each host, an IPv4 address or a /64 of IPv6: its connections share it, whatever peer ids they give, or a peer
+    /// would have as many times the rate as it makes connections. Hosts behind one translated address share it, too.
     pub per_peer: UploadRate,
 }
 

@@ -24,7 +24,6 @@ use super::notices::{Notice, Notices};
 use super::opening::Opened;
 use super::outgoing::{Item, Outgoing};
 use super::pacer::Ration;
-use super::place::group_of;
 use super::roster::{Membership, Way};
 use super::slots::Seat;
 use super::transport::{READ_LEN, SendError, Transport};
@@ -158,7 +157,7 @@ impl<'a> Connection<'a> {
             session,
             seat,
             notices,
-            ration: Ration::new(&shared.pacer, group_of(addr.ip(), &shared.groups)),
+            ration: Ration::new(&shared.pacer, addr.ip(), &shared.groups),
             handshaking: Some(handshaking),
             agreed: opened.info_hash,
             membership: None,
@@ -461,11 +460,13 @@ impl<'a> Connection<'a> {
         // What is encrypted already goes whatever comes behind it.
         let has_unsent = self.transport.has_unsent();
         let sent = if place == Some(0) && !has_unsent {
+            self.ration.withdraw();
             Sent::Nothing(Obstacle::Disk)
         } else {
-            let begins_with_block = self.outgoing.begins_with_block();
+            // Nothing is asked for that couldn't be sent at once: it would be kept from others.
+            let begins_with_block = self.outgoing.begins_with_block() && !has_unsent;
             let allowance = if begins_with_block { self.ration.ask() } else { self.ration.for_messages() };
-            if begins_with_block && self.ration.waits() && !has_unsent {
+            if self.ration.waits() && begins_with_block {
                 return Ok(Sent::Nothing(Obstacle::Rate));
             }
             let sent = self.transport.send(&mut self.outgoing, ready, allowance.bytes());

@@ -4,6 +4,7 @@
 //! Without limits a connection pays for this with one relaxed load a write.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,10 +12,10 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::place::Group;
+use super::place::{Group, group_of, host_of};
 use super::rate_limit::{Limiter, Limits};
 use super::sleep_until;
-use crate::config::UploadRates;
+use crate::config::{GroupPrefixes, UploadRates};
 
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -27,7 +28,7 @@ pub(super) struct Pacer {
 
 #[derive(Debug)]
 struct Queue {
-    limiter: Limiter<u64, Group>,
+    limiter: Limiter<u64, IpAddr, Group>,
     next_id: u64,
     /// How those who have asked are told that they were granted something.
     granted: HashMap<u64, Arc<Notify>>,
@@ -136,6 +137,8 @@ fn limits_of(rates: UploadRates) -> Limits {
 #[derive(Debug)]
 pub(super) struct Ration {
     pacer: Arc<Pacer>,
+    /// Of its peer.
+    host: IpAddr,
     group: Group,
     /// Once it has met with a limit.
     asked: Option<Asked>,
@@ -166,8 +169,10 @@ impl Allowance {
 }
 
 impl Ration {
-    pub(super) fn new(pacer: &Arc<Pacer>, group: Group) -> Self {
-        Self { pacer: Arc::clone(pacer), group, asked: None, waits: false }
+    /// Of a connection with a peer at `ip`.
+    pub(super) fn new(pacer: &Arc<Pacer>, ip: IpAddr, groups: &GroupPrefixes) -> Self {
+        let (host, group) = (host_of(ip), group_of(ip, groups));
+        Self { pacer: Arc::clone(pacer), host, group, asked: None, waits: false }
     }
 
     /// How many bytes of blocks it is of use to have at hand, where there is a limit: as many as can be had at a time.
@@ -187,10 +192,10 @@ impl Ration {
             return Allowance::Unlimited;
         }
         let now = Instant::now();
-        let Self { pacer, group, asked, .. } = self;
+        let Self { pacer, host, group, asked, .. } = self;
         let collected = pacer.with_queue(now, |queue| {
             let id = asked.get_or_insert_with(|| queue.admit()).id;
-            queue.limiter.ask(id, *group, now);
+            queue.limiter.ask(id, *host, *group, now);
             queue.serve(now, Some(id));
             queue.limiter.collect(id)
         });
@@ -203,6 +208,15 @@ impl Ration {
         if let (Allowance::Bytes(allowed), Some(asked)) = (allowance, &self.asked) {
             let now = Instant::now();
             self.pacer.with_queue(now, |queue| queue.limiter.settle(asked.id, allowed, sent as u64, now));
+        }
+    }
+
+    /// It can't send now, whatever it asked for: others may.
+    pub(super) fn withdraw(&mut self) {
+        self.waits = false;
+        if let Some(asked) = &self.asked {
+            let now = Instant::now();
+            self.pacer.with_queue(now, |queue| queue.limiter.withdraw(asked.id, now));
         }
     }
 
@@ -236,11 +250,10 @@ impl Drop for Ration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GroupPrefixes, UploadRate};
-    use crate::seeder::place::group_of;
+    use crate::config::UploadRate;
 
     fn ration(pacer: &Arc<Pacer>) -> Ration {
-        Ration::new(pacer, group_of([10, 0, 0, 1].into(), &GroupPrefixes::default()))
+        Ration::new(pacer, [10, 0, 0, 1].into(), &GroupPrefixes::default())
     }
 
     /// A byte a second: what a bucket begins with is all that is ever granted in a test.
@@ -283,6 +296,19 @@ mod tests {
         assert!(third.ask().bytes() > 0);
         drop(third);
         assert!(pacer.queue().granted.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_one_was_granted_that_cannot_send_is_the_next_ones() {
+        let pacer = Pacer::new(slow(), Instant::now());
+        let [mut first, mut second, mut third] = [(); 3].map(|()| ration(&pacer));
+        let allowance = first.ask();
+        assert_eq!([second.ask().bytes(), third.ask().bytes()], [0, 0]);
+        first.settle(allowance, 0);
+        // The second hasn't collected it, and waits for something else by now.
+        second.withdraw();
+        third.granted().await;
+        assert!(third.ask().bytes() > 0);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who may send how many bytes, and when: token buckets in a hierarchy (all peers, each group, each peer) and a fair line
+//! Who may send how many bytes, and when: token buckets in a hierarchy (all peers, each group, each host) and a fair line
 //! before them. Plain values; who waits is told by the driver, and so is the time.
 //!
 //! A peer asks, waits, is granted a *quantum* for one write, and says how much of it the write took. No bucket grants
@@ -7,15 +7,19 @@
 //!
 //! The line is start-time fair queueing (Goyal, Vin and Cheng, 1996): each peer has a tag that moves on by the bytes it
 //! has sent, and the least tag goes first. Whatever the sizes of their writes, those who always want more have sent the
-//! same number of bytes, to within a quantum.
+//! same number of bytes, to within a quantum. Peers wait at their host, which draws from one bucket however many
+//! connections it has; hosts wait in their group, and groups before the total. Where there is no limit of a kind, all
+//! wait at one place.
+
+mod bucket;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A bucket holds the bytes of this part of a second.
-const DEPTH: u64 = 50;
+use self::bucket::{Bucket, Kept};
+
 /// A quantum is the bytes of this part of a second: half of what a bucket holds.
 const QUANTUM: u64 = 100;
 /// But no less than fills a packet: at rates below 70 kB/s a second may have one packet too many.
@@ -29,6 +33,7 @@ const MAX_QUANTUM: u64 = 64 * 1024;
 pub(super) struct Limits {
     pub(super) total: Option<NonZeroU64>,
     pub(super) per_group: Option<NonZeroU64>,
+    /// Of each host, whatever connections it has.
     pub(super) per_peer: Option<NonZeroU64>,
 }
 
@@ -48,67 +53,37 @@ impl Limits {
     }
 }
 
-/// So many bytes a second. Says when it will be full again, from which all else follows.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    rate: NonZeroU64,
-    depth: Duration,
-    full_at: Instant,
-}
-
-impl Bucket {
-    /// A full one, from which `quantum` can be had at a time.
-    fn new(rate: NonZeroU64, quantum: u64, now: Instant) -> Self {
-        let depth = time_of((rate.get() / DEPTH).max(quantum), rate);
-        Self { rate, depth, full_at: now }
-    }
-
-    /// When it will have so many bytes; a time that is past if it has them.
-    fn has_at(&self, bytes: u64) -> Instant {
-        let empty_at = self.full_at.checked_sub(self.depth).unwrap_or(self.full_at);
-        later(empty_at, time_of(bytes, self.rate))
-    }
-
-    fn take(&mut self, bytes: u64, now: Instant) {
-        self.full_at = later(self.full_at.max(now), time_of(bytes, self.rate));
-    }
-
-    fn give_back(&mut self, bytes: u64) {
-        self.full_at = self.full_at.checked_sub(time_of(bytes, self.rate)).unwrap_or(self.full_at);
-    }
-}
-
-fn time_of(bytes: u64, rate: NonZeroU64) -> Duration {
-    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
-fn later(at: Instant, by: Duration) -> Instant {
-    at.checked_add(by).unwrap_or(at)
-}
-
 /// All peers that have asked.
 #[derive(Debug)]
-pub(super) struct Limiter<Id, Group> {
+pub(super) struct Limiter<Id, Host, Group> {
     limits: Limits,
     total: Option<Bucket>,
-    peers: HashMap<Id, Peer<Group>>,
-    /// A line for each group, or, where groups have no limit, one for all.
-    lines: HashMap<Option<Group>, Line<Id>>,
-    /// Peers that wait for their own buckets, by when these have enough.
-    resting_peers: BTreeSet<(Instant, Id)>,
-    /// Lines that wait for their buckets, likewise.
-    resting_lines: BTreeSet<(Instant, Option<Group>)>,
-    /// Lines that wait for the total alone, by the tags of their first.
-    ready_lines: BTreeSet<(u64, Option<Group>)>,
+    peers: HashMap<Id, Peer<Host, Group>>,
+    hosts: HashMap<HostKey<Host, Group>, Node<Id>>,
+    groups: HashMap<Option<Group>, Node<HostKey<Host, Group>>>,
+    /// Hosts that wait for their own buckets, by when these have enough.
+    resting_hosts: BTreeSet<(Instant, HostKey<Host, Group>)>,
+    /// Groups likewise.
+    resting_groups: BTreeSet<(Instant, Option<Group>)>,
+    /// Groups that wait for the total alone, by the tags of their first.
+    ready_groups: BTreeSet<(u64, Option<Group>)>,
+    left_hosts: Kept<HostKey<Host, Group>>,
+    left_groups: Kept<Option<Group>>,
     /// The highest tag that was served. Nobody joins the line below it: time not used isn't saved up.
     served: u64,
 }
 
+/// Where peers wait: at their host if hosts have a limit, in their group if groups have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct HostKey<Host, Group> {
+    host: Option<Host>,
+    group: Option<Group>,
+}
+
 #[derive(Debug)]
-struct Peer<Group> {
+struct Peer<Host, Group> {
+    host: Host,
     group: Group,
-    bucket: Option<Bucket>,
     tag: u64,
     state: State,
 }
@@ -116,37 +91,53 @@ struct Peer<Group> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Content,
-    Resting(Instant),
     InLine(u64),
     Granted(u64),
 }
 
+/// A host or a group, and who waits in it, by their tags.
 #[derive(Debug)]
-struct Line<Id> {
+struct Node<Child> {
     bucket: Option<Bucket>,
-    waiting: BTreeSet<(u64, Id)>,
+    waiting: BTreeSet<(u64, Child)>,
     place: Option<Place>,
     /// How many peers it is for, waiting or not.
     members: usize,
 }
 
-/// In which of the sets a line is, if anybody waits in it.
+/// Among which a node is, if anybody waits in it.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Resting(Instant),
     Ready(u64),
 }
 
-impl<Id: Copy + Ord + Hash, Group: Copy + Ord + Hash> Limiter<Id, Group> {
+impl<Child: Ord> Node<Child> {
+    fn new(bucket: Option<Bucket>) -> Self {
+        Self { bucket, waiting: BTreeSet::new(), place: None, members: 0 }
+    }
+
+    /// Where it belongs, by who waits in it and what its bucket has.
+    fn next_place(&self, quantum: u64, now: Instant) -> Option<Place> {
+        let (first, _) = self.waiting.first()?;
+        let has_at = self.bucket.map(|bucket| bucket.has_at(quantum));
+        Some(has_at.filter(|at| *at > now).map_or(Place::Ready(*first), Place::Resting))
+    }
+}
+
+impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> Limiter<Id, Host, Group> {
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
             total: limits.total.map(|rate| Bucket::new(rate, limits.quantum(), now)),
             peers: HashMap::new(),
-            lines: HashMap::new(),
-            resting_peers: BTreeSet::new(),
-            resting_lines: BTreeSet::new(),
-            ready_lines: BTreeSet::new(),
+            hosts: HashMap::new(),
+            groups: HashMap::new(),
+            resting_hosts: BTreeSet::new(),
+            resting_groups: BTreeSet::new(),
+            ready_groups: BTreeSet::new(),
+            left_hosts: Kept::default(),
+            left_groups: Kept::default(),
             served: 0,
         }
     }
@@ -156,111 +147,125 @@ impl<Id: Copy + Ord + Hash, Group: Copy + Ord + Hash> Limiter<Id, Group> {
     pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
         let peers = std::mem::take(&mut self.peers);
         *self = Self { served: self.served, ..Self::new(limits, now) };
-        for (id, peer) in peers {
-            self.join(id, peer.group, peer.tag, now);
-            if peer.state != State::Content {
-                self.ask(id, peer.group, now);
+        for (id, Peer { host, group, tag, state }) in peers {
+            self.join(id, host, group, tag, now);
+            if state != State::Content {
+                self.ask(id, host, group, now);
             }
         }
     }
 
-    fn join(&mut self, id: Id, group: Group, tag: u64, now: Instant) {
-        let quantum = self.limits.quantum();
-        let bucket = |rate: Option<NonZeroU64>| rate.map(|rate| Bucket::new(rate, quantum, now));
-        let line = self.lines.entry(self.limits.per_group.map(|_| group)).or_insert_with(|| Line {
-            bucket: bucket(self.limits.per_group),
-            waiting: BTreeSet::new(),
-            place: None,
-            members: 0,
+    fn key(&self, host: Host, group: Group) -> HostKey<Host, Group> {
+        HostKey { host: self.limits.per_peer.map(|_| host), group: self.limits.per_group.map(|_| group) }
+    }
+
+    fn key_of(&self, id: &Id) -> Option<HostKey<Host, Group>> {
+        self.peers.get(id).map(|peer| self.key(peer.host, peer.group))
+    }
+
+    fn join(&mut self, id: Id, host: Host, group: Group, tag: u64, now: Instant) {
+        let (key, quantum) = (self.key(host, group), self.limits.quantum());
+        let Self { limits, hosts, groups, left_hosts, left_groups, .. } = self;
+        let new = |rate: NonZeroU64| Bucket::new(rate, quantum, now);
+        let host_node = hosts.entry(key).or_insert_with(|| {
+            Node::new(limits.per_peer.map(|rate| left_hosts.take(&key).unwrap_or_else(|| new(rate))))
         });
-        line.members += 1;
-        self.peers
-            .insert(id, Peer { group, bucket: bucket(self.limits.per_peer), tag, state: State::Content });
+        host_node.members += 1;
+        let group_node = groups.entry(key.group).or_insert_with(|| {
+            Node::new(limits.per_group.map(|rate| left_groups.take(&key.group).unwrap_or_else(|| new(rate))))
+        });
+        group_node.members += 1;
+        self.peers.insert(id, Peer { host, group, tag, state: State::Content });
     }
 
     /// A peer could send. It is known from now on until it [leaves](Self::leave).
-    pub(super) fn ask(&mut self, id: Id, group: Group, now: Instant) {
+    pub(super) fn ask(&mut self, id: Id, host: Host, group: Group, now: Instant) {
         if !self.peers.contains_key(&id) {
-            self.join(id, group, 0, now);
+            self.join(id, host, group, 0, now);
         }
-        let quantum = self.limits.quantum();
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.state == State::Content) else { return };
-        match peer.bucket.map(|bucket| bucket.has_at(quantum)).filter(|at| *at > now) {
-            Some(at) => {
-                peer.state = State::Resting(at);
-                self.resting_peers.insert((at, id));
-            }
-            None => self.stand_in_line(id, now),
-        }
-    }
-
-    fn stand_in_line(&mut self, id: Id, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         let tag = peer.tag.max(self.served);
         peer.state = State::InLine(tag);
-        let key = self.limits.per_group.map(|_| peer.group);
-        if let Some(line) = self.lines.get_mut(&key) {
-            line.waiting.insert((tag, id));
+        let key = self.key(host, group);
+        if let Some(node) = self.hosts.get_mut(&key) {
+            node.waiting.insert((tag, id));
         }
-        self.put_in_place(key, now);
+        self.put_host_in_place(key, now);
     }
 
-    /// Moves a line to where it belongs, by who waits in it and what its bucket has.
-    fn put_in_place(&mut self, key: Option<Group>, now: Instant) {
-        let Some(line) = self.lines.get_mut(&key) else { return };
-        match line.place.take() {
-            Some(Place::Resting(at)) => self.resting_lines.remove(&(at, key)),
-            Some(Place::Ready(tag)) => self.ready_lines.remove(&(tag, key)),
+    /// Moves a host to where it belongs, and its group with it.
+    fn put_host_in_place(&mut self, key: HostKey<Host, Group>, now: Instant) {
+        let quantum = self.limits.quantum();
+        if let (Some(node), Some(group)) = (self.hosts.get_mut(&key), self.groups.get_mut(&key.group)) {
+            match node.place {
+                Some(Place::Resting(at)) => self.resting_hosts.remove(&(at, key)),
+                Some(Place::Ready(tag)) => group.waiting.remove(&(tag, key)),
+                None => false,
+            };
+            node.place = node.next_place(quantum, now);
+            match node.place {
+                Some(Place::Resting(at)) => self.resting_hosts.insert((at, key)),
+                Some(Place::Ready(tag)) => group.waiting.insert((tag, key)),
+                None => false,
+            };
+        }
+        self.put_group_in_place(key.group, now);
+    }
+
+    fn put_group_in_place(&mut self, key: Option<Group>, now: Instant) {
+        let quantum = self.limits.quantum();
+        let Some(node) = self.groups.get_mut(&key) else { return };
+        match node.place {
+            Some(Place::Resting(at)) => self.resting_groups.remove(&(at, key)),
+            Some(Place::Ready(tag)) => self.ready_groups.remove(&(tag, key)),
             None => false,
         };
-        let Some((first, _)) = line.waiting.first() else { return };
-        let has_at = line.bucket.map(|bucket| bucket.has_at(self.limits.quantum()));
-        match has_at.filter(|at| *at > now) {
-            Some(at) => {
-                line.place = Some(Place::Resting(at));
-                self.resting_lines.insert((at, key));
-            }
-            None => {
-                line.place = Some(Place::Ready(*first));
-                self.ready_lines.insert((*first, key));
-            }
-        }
+        node.place = node.next_place(quantum, now);
+        match node.place {
+            Some(Place::Resting(at)) => self.resting_groups.insert((at, key)),
+            Some(Place::Ready(tag)) => self.ready_groups.insert((tag, key)),
+            None => false,
+        };
     }
 
     /// Grants what can be granted now; `granted` hears to whom.
     pub(super) fn serve(&mut self, now: Instant, mut granted: impl FnMut(Id)) {
-        while let Some((_, id)) = self.resting_peers.first().filter(|(at, _)| *at <= now).copied() {
-            self.resting_peers.pop_first();
-            self.stand_in_line(id, now);
+        while let Some((_, key)) = self.resting_hosts.first().filter(|(at, _)| *at <= now).copied() {
+            self.put_host_in_place(key, now);
         }
-        while let Some((_, key)) = self.resting_lines.first().filter(|(at, _)| *at <= now).copied() {
-            self.put_in_place(key, now);
+        while let Some((_, key)) = self.resting_groups.first().filter(|(at, _)| *at <= now).copied() {
+            self.put_group_in_place(key, now);
         }
         let quantum = self.limits.quantum();
         while self.total.is_none_or(|total| total.has_at(quantum) <= now)
-            && let Some((tag, key)) = self.ready_lines.first().copied()
+            && let Some((key, tag, id)) = self.pop_first()
         {
-            let first = self.lines.get_mut(&key).and_then(|line| line.waiting.pop_first());
-            if let Some((_, id)) = first
-                && let Some(peer) = self.peers.get_mut(&id)
-            {
+            if let Some(peer) = self.peers.get_mut(&id) {
                 peer.tag = tag;
                 peer.state = State::Granted(quantum);
                 self.served = self.served.max(tag);
                 self.charge(id, quantum, now);
                 granted(id);
             }
-            self.put_in_place(key, now);
+            self.put_host_in_place(key, now);
         }
+    }
+
+    /// Takes out of the line who is first in it, and says with which tag. Its host is to be put in its place.
+    fn pop_first(&mut self) -> Option<(HostKey<Host, Group>, u64, Id)> {
+        let (_, group) = self.ready_groups.first()?;
+        let (_, key) = *self.groups.get(group)?.waiting.first()?;
+        let (tag, id) = self.hosts.get_mut(&key)?.waiting.pop_first()?;
+        Some((key, tag, id))
     }
 
     /// When to [serve](Self::serve) again, if anybody waits.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let quantum = self.limits.quantum();
-        let total = self.total.filter(|_| !self.ready_lines.is_empty()).map(|total| total.has_at(quantum));
-        let peers = self.resting_peers.first().map(|(at, _)| *at);
-        let lines = self.resting_lines.first().map(|(at, _)| *at);
-        [total, peers, lines].into_iter().flatten().min()
+        let total = self.total.filter(|_| !self.ready_groups.is_empty()).map(|total| total.has_at(quantum));
+        let hosts = self.resting_hosts.first().map(|(at, _)| *at);
+        let groups = self.resting_groups.first().map(|(at, _)| *at);
+        [total, hosts, groups].into_iter().flatten().min()
     }
 
     /// What was granted to a peer, and is now in its hands.
@@ -280,24 +285,31 @@ impl<Id: Copy + Ord + Hash, Group: Copy + Ord + Hash> Limiter<Id, Group> {
         }
     }
 
-    /// A peer is gone. What it was granted is given back.
-    pub(super) fn leave(&mut self, id: Id, now: Instant) {
+    /// A peer can't send now, whatever it asked for: it leaves the line, and what it was granted is given back.
+    pub(super) fn withdraw(&mut self, id: Id, now: Instant) {
         if let Some(unused) = self.collect(id) {
             self.refund(id, unused, now);
         }
-        let Some(peer) = self.peers.remove(&id) else { return };
-        let key = self.limits.per_group.map(|_| peer.group);
-        let Some(line) = self.lines.get_mut(&key) else { return };
-        match peer.state {
-            State::Resting(at) => self.resting_peers.remove(&(at, id)),
-            State::InLine(tag) => line.waiting.remove(&(tag, id)),
-            State::Content | State::Granted(_) => false,
-        };
-        line.members = line.members.saturating_sub(1);
-        let is_over = line.members == 0;
-        self.put_in_place(key, now);
-        if is_over {
-            self.lines.remove(&key);
+        let Some(key) = self.key_of(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let State::InLine(tag) = std::mem::replace(&mut peer.state, State::Content)
+            && let Some(node) = self.hosts.get_mut(&key)
+        {
+            node.waiting.remove(&(tag, id));
+            self.put_host_in_place(key, now);
+        }
+    }
+
+    /// A peer is gone.
+    pub(super) fn leave(&mut self, id: Id, now: Instant) {
+        self.withdraw(id, now);
+        let Some(key) = self.key_of(&id) else { return };
+        self.peers.remove(&id);
+        if let Some(bucket) = remove_member(&mut self.hosts, &key) {
+            self.left_hosts.put(key, bucket, now);
+        }
+        if let Some(bucket) = remove_member(&mut self.groups, &key.group) {
+            self.left_groups.put(key.group, bucket, now);
         }
     }
 
@@ -311,18 +323,30 @@ impl<Id: Copy + Ord + Hash, Group: Copy + Ord + Hash> Limiter<Id, Group> {
 
     fn refund(&mut self, id: Id, bytes: u64, now: Instant) {
         self.each_bucket(id, |bucket| bucket.give_back(bytes));
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.tag = peer.tag.saturating_sub(bytes);
-        let key = self.limits.per_group.map(|_| peer.group);
-        self.put_in_place(key, now);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.tag = peer.tag.saturating_sub(bytes);
+        }
+        if let Some(key) = self.key_of(&id) {
+            self.put_host_in_place(key, now);
+        }
     }
 
     fn each_bucket(&mut self, id: Id, mut act: impl FnMut(&mut Bucket)) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let line = self.lines.get_mut(&self.limits.per_group.map(|_| peer.group));
-        let buckets = [self.total.as_mut(), line.and_then(|line| line.bucket.as_mut()), peer.bucket.as_mut()];
-        buckets.into_iter().flatten().for_each(&mut act);
+        let Some(key) = self.key_of(&id) else { return };
+        let host = self.hosts.get_mut(&key).and_then(|node| node.bucket.as_mut());
+        let group = self.groups.get_mut(&key.group).and_then(|node| node.bucket.as_mut());
+        [self.total.as_mut(), group, host].into_iter().flatten().for_each(&mut act);
     }
+}
+
+/// One peer fewer in a node; the bucket of one that has none left, if it has any.
+fn remove_member<Key: Eq + Hash, Child>(nodes: &mut HashMap<Key, Node<Child>>, key: &Key) -> Option<Bucket> {
+    let node = nodes.get_mut(key)?;
+    node.members = node.members.saturating_sub(1);
+    if node.members > 0 {
+        return None;
+    }
+    nodes.remove(key)?.bucket
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Peers that always want more, on virtual time, behind a driver that comes late by some milliseconds.
 
+use std::time::Duration;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,7 +18,7 @@ fn total(bytes: u64) -> Limits {
 type Sent = Vec<(Instant, usize, u64)>;
 
 struct Simulation {
-    limiter: Limiter<usize, char>,
+    limiter: Limiter<usize, usize, char>,
     start: Instant,
     now: Instant,
     /// Each peer's group, and the most that one of its writes takes; one that takes nothing doesn't even collect.
@@ -29,7 +31,7 @@ impl Simulation {
     fn new(limits: Limits, peers: &[(char, u64)]) -> Self {
         let start = Instant::now();
         let mut limiter = Limiter::new(limits, start);
-        peers.iter().enumerate().for_each(|(id, (group, _))| limiter.ask(id, *group, start));
+        peers.iter().enumerate().for_each(|(id, (group, _))| limiter.ask(id, id, *group, start));
         Self { limiter, start, now: start, peers: peers.to_vec(), sent: Vec::new(), chance: 1 }
     }
 
@@ -58,7 +60,7 @@ impl Simulation {
                     let sent = collected.min(write);
                     self.limiter.settle(id, collected, sent, self.now);
                     self.sent.push((self.now, id, sent));
-                    self.limiter.ask(id, group, self.now);
+                    self.limiter.ask(id, id, group, self.now);
                 }
             }
             let due = self.limiter.next_due().expect("somebody waits");
@@ -181,7 +183,7 @@ fn a_slow_peer_leaves_its_share_to_the_others() {
     let limits = total(1_000_000);
     let mut simulation = Simulation::new(limits, &[('a', 16_397), ('a', 16_397)]);
     // It asked once and never collects.
-    simulation.limiter.ask(2, 'a', simulation.now);
+    simulation.limiter.ask(2, 2, 'a', simulation.now);
     simulation.peers.push(('a', 0));
     simulation.run(2 * SECOND);
     assert_within_two_percent(simulation.seconds_of(|id| id < 2), 1_000_000);
@@ -208,8 +210,8 @@ fn new_limits_hold_at_once_and_nobody_who_waits_is_forgotten() {
 fn without_limits_everybody_who_waits_is_let_go() {
     let now = Instant::now();
     let mut limiter = Limiter::new(total(1000), now);
-    (0..100).for_each(|id| limiter.ask(id, 'a', now));
-    let count = |limiter: &mut Limiter<i32, char>| {
+    (0..100).for_each(|id| limiter.ask(id, id, 'a', now));
+    let count = |limiter: &mut Limiter<i32, i32, char>| {
         let mut count = 0;
         limiter.serve(now, |_| count += 1);
         count
@@ -225,12 +227,12 @@ fn without_limits_everybody_who_waits_is_let_go() {
 fn what_was_not_sent_is_anothers_and_what_was_sent_beyond_is_made_up_for() {
     let now = Instant::now();
     let mut limiter = Limiter::new(total(1_000_000), now);
-    let serve = |limiter: &mut Limiter<char, char>, now| {
+    let serve = |limiter: &mut Limiter<char, char, char>, now| {
         let mut granted = Vec::new();
         limiter.serve(now, |id| granted.push(id));
         granted
     };
-    ['a', 'b', 'c'].into_iter().for_each(|id| limiter.ask(id, 'g', now));
+    ['a', 'b', 'c'].into_iter().for_each(|id| limiter.ask(id, id, 'g', now));
     assert_eq!(serve(&mut limiter, now), ['a', 'b'], "a bucket has two quanta");
     let collected = limiter.collect('a').unwrap();
     assert_eq!(collected, 10_000);
@@ -238,7 +240,7 @@ fn what_was_not_sent_is_anothers_and_what_was_sent_beyond_is_made_up_for() {
     assert_eq!(serve(&mut limiter, now), ['c']);
     let collected = limiter.collect('b').unwrap();
     limiter.settle('b', collected, collected + 5_000, now);
-    limiter.ask('a', 'g', now);
+    limiter.ask('a', 'a', 'g', now);
     assert_eq!(serve(&mut limiter, now), []);
     assert_eq!(limiter.next_due(), Some(now + Duration::from_millis(15)));
 }
@@ -249,7 +251,7 @@ fn time_that_was_not_used_is_not_saved_up() {
     simulation.run(5 * SECOND);
     // One comes who has sent nothing so far.
     simulation.peers.push(('a', 16_397));
-    simulation.limiter.ask(2, 'a', simulation.now);
+    simulation.limiter.ask(2, 2, 'a', simulation.now);
     (simulation.start, simulation.sent) = (simulation.now, Vec::new());
     simulation.run(3 * SECOND);
     let shares = [0, 1, 2].map(|id| simulation.bytes_of(|other| other == id));
@@ -262,14 +264,82 @@ fn who_leaves_leaves_nothing_behind() {
     let limits = Limits { per_peer: rate(1000), per_group: rate(1000), ..total(1000) };
     let mut limiter = Limiter::new(limits, now);
     for id in 0..10 {
-        limiter.ask(id, ['a', 'b'][id % 2], now);
+        limiter.ask(id, id, ['a', 'b'][id % 2], now);
     }
     limiter.serve(now, |_| {});
     limiter.collect(0);
-    limiter.ask(0, 'a', now);
+    limiter.ask(0, 0, 'a', now);
     (0..10).for_each(|id| limiter.leave(id, now));
-    assert!(limiter.peers.is_empty() && limiter.lines.is_empty());
-    assert!(limiter.resting_peers.is_empty());
-    assert!(limiter.resting_lines.is_empty() && limiter.ready_lines.is_empty());
+    assert!(limiter.peers.is_empty() && limiter.hosts.is_empty() && limiter.groups.is_empty());
+    assert!(limiter.resting_hosts.is_empty());
+    assert!(limiter.resting_groups.is_empty() && limiter.ready_groups.is_empty());
     assert_eq!(limiter.next_due(), None);
+}
+
+/// Two connections of one host, and one of another.
+#[test]
+fn a_host_has_one_rate_however_many_connections_it_has() {
+    let limits = Limits { per_peer: rate(1_000_000), ..Limits::default() };
+    let start = Instant::now();
+    let mut limiter: Limiter<usize, char, char> = Limiter::new(limits, start);
+    let host_of = |id: usize| ['a', 'a', 'b'][id];
+    (0..3).for_each(|id| limiter.ask(id, host_of(id), 'g', start));
+    let (mut now, mut sent) = (start, [0; 3]);
+    while now < start + SECOND {
+        let mut granted = Vec::new();
+        limiter.serve(now, |id| granted.push(id));
+        for id in granted {
+            let collected = limiter.collect(id).expect("it was granted something");
+            limiter.settle(id, collected, collected, now);
+            sent[id] += collected;
+            limiter.ask(id, host_of(id), 'g', now);
+        }
+        now = limiter.next_due().expect("somebody waits");
+    }
+    assert!((980_000..=1_020_000).contains(&(sent[0] + sent[1])), "{sent:?}");
+    assert!((980_000..=1_020_000).contains(&sent[2]), "{sent:?}");
+    assert!(sent[0].abs_diff(sent[1]) <= limits.quantum(), "{sent:?}");
+}
+
+#[test]
+fn who_comes_again_finds_its_bucket_as_it_was() {
+    for limits in [
+        Limits { per_peer: rate(1_000_000), ..Limits::default() },
+        Limits { per_group: rate(1_000_000), ..Limits::default() },
+    ] {
+        let now = Instant::now();
+        let mut limiter: Limiter<usize, char, char> = Limiter::new(limits, now);
+        // Each connection takes a quantum and goes.
+        let quanta = (0..100).filter(|id| {
+            limiter.ask(*id, 'a', 'g', now);
+            limiter.serve(now, |_| {});
+            let collected = limiter.collect(*id);
+            limiter.leave(*id, now);
+            collected.is_some()
+        });
+        assert_eq!(quanta.count(), 2, "a bucket holds no more");
+        assert_eq!(limiter.left_hosts.len() + limiter.left_groups.len(), 1);
+        limiter.ask(100, 'a', 'g', now);
+        assert_eq!(limiter.left_hosts.len() + limiter.left_groups.len(), 0);
+    }
+}
+
+#[test]
+fn who_cannot_send_leaves_the_line_to_others() {
+    let now = Instant::now();
+    let mut limiter: Limiter<char, char, char> = Limiter::new(total(1_000_000), now);
+    for id in ['a', 'b', 'c', 'd'] {
+        limiter.ask(id, id, 'g', now);
+    }
+    let mut granted = Vec::new();
+    limiter.serve(now, |id| granted.push(id));
+    assert_eq!(granted, ['a', 'b'], "a bucket has two quanta");
+    limiter.withdraw('c', now);
+    limiter.withdraw('a', now);
+    granted.clear();
+    limiter.serve(now, |id| granted.push(id));
+    assert_eq!(granted, ['d']);
+    assert_eq!([limiter.collect('a'), limiter.collect('c')], [None; 2]);
+    limiter.ask('a', 'a', 'g', now);
+    assert!(limiter.next_due().is_some(), "it may ask again");
 }
