@@ -217,7 +217,13 @@ impl<'a> Connection<'a> {
                 metadata = metadata_there(&mut self.metadata_owed) => self.pay_metadata(metadata)?,
                 ready = self.transport.ready(interest) => {
                     let ready = ready?;
-                    self.socket_is_full &= !ready.is_writable();
+                    if ready.is_writable() && self.socket_is_full {
+                        self.socket_is_full = false;
+                        // Before anything else is heard of the peer: it has taken bytes, be it at the last moment.
+                        if self.blocked == Some(Obstacle::Socket) {
+                            self.unblock()?;
+                        }
+                    }
                     let read = if ready.is_readable() || ready.is_read_closed() { self.receive()? } else { 0 };
                     // Nobody has that much to ask for at a time: others go first.
                     if read == READ_LEN {
