@@ -31,6 +31,7 @@ mod regression_load;
 mod remembering;
 mod serve;
 mod settling;
+mod slots;
 mod slow_storage;
 mod stress;
 mod support;

@@ -12,7 +12,7 @@ use crate::config::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Uploading")]
 pub(super) struct UploadArgs {
-    /// How many peers to upload to at a time, "auto" (64, fewer where the rate is limited) or "unlimited"
+    /// How many peers to upload to at a time, "auto" (64, fewer on a slow uplink, more for slow peers) or "unlimited"
     #[arg(long, value_name = "N", default_value_t)]
     upload_slots: UploadSlots,
 

@@ -62,8 +62,9 @@ read_and_written_by_name!(Choking, ChokingError);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadSlots {
-    /// 64: few enough that each slot's pieces are soon whole and can be passed on, enough to fill a fast link with slow
-    /// peers. Where the upload is limited fewer, one for each 256 KiB a second, but four at least.
+    /// As many as pay. 64 at first; fewer, but four at least, where the uplink hasn't 256 KiB a second for each, so that
+    /// each slot's pieces are soon whole and can be passed on; and more, up to 1,024, while peers are so slow that more of
+    /// them take more. Where the upload is limited one for each 256 KiB a second, from 4 to 64.
     #[default]
     Auto,
     /// So many; the rest waits for its turn.
@@ -73,11 +74,11 @@ pub enum UploadSlots {
 }
 
 impl UploadSlots {
-    /// As many as are made of themselves.
-    const AUTO_MAX: usize = 64;
-    const AUTO_MIN: usize = 4;
+    /// As many as are made of themselves where nothing is known of the peers.
+    pub(crate) const AUTO_MAX: usize = 64;
+    pub(crate) const AUTO_MIN: usize = 4;
     /// Bytes a second: at less, a piece takes too long until it can be passed on.
-    const AUTO_RATE: u64 = 256 * 1024;
+    pub(crate) const AUTO_RATE: u64 = 256 * 1024;
 
     /// How many there are where all upload is limited to so many bytes a second.
     pub(crate) fn count(self, rate: Option<NonZeroU64>) -> usize {

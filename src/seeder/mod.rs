@@ -3,6 +3,7 @@
 //! from the store's.
 
 mod buffers;
+mod capacity;
 mod choker;
 mod closed;
 mod connection;
@@ -159,7 +160,7 @@ impl Seeder {
             ingest,
             store,
             metrics,
-            slots: Slots::new(config.choking, rates.borrow().total.bytes_per_second()),
+            slots: Slots::new(config.choking, rates.borrow().total.bytes_per_second(), Instant::now()),
             pacer: Pacer::new(*rates.borrow(), Instant::now()),
             groups: config.choking.groups,
             roster: Roster::new(limits.per_torrent, Arc::clone(&traffic)),
@@ -200,10 +201,12 @@ impl Seeder {
             let due = self.shared.dialler().next_due();
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => break,
-                _ = turns.tick() => self.shared.slots.rotate(Instant::now()),
+                _ = turns.tick() => {
+                    self.shared.slots.rotate(Instant::now(), self.shared.metrics.uploaded.get());
+                }
                 Ok(()) = self.rates.changed() => {
                     let total = self.rates.borrow_and_update().total;
-                    self.shared.slots.set_rate(total.bytes_per_second());
+                    self.shared.slots.set_rate(total.bytes_per_second(), Instant::now());
                 }
                 (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);

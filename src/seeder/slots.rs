@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::debug;
 
+use super::capacity::{Capacity, Meter, Seen};
 use super::choker::{self, Candidate, Rules, Standing};
 use super::place::{Group, group_of, host_of};
-use crate::config::ChokingConfig;
+use crate::config::{ChokingConfig, UploadSlots};
 use crate::traffic::Counters;
 
 /// How long the end of a host's turn is remembered; a few hundred hosts have had theirs by then.
@@ -27,11 +29,20 @@ pub(super) struct Slots {
 #[derive(Debug)]
 struct Seats {
     rules: Rules,
+    /// Where nothing says how many slots there are to be.
+    adapted: Option<Adapted>,
     next: u64,
     by_id: HashMap<u64, Occupant>,
     unchoked: usize,
     /// When each host's last turn ended, lest it have the next with another of its connections.
     last_turns: HashMap<IpAddr, Instant>,
+}
+
+/// Slots by what is measured.
+#[derive(Debug)]
+struct Adapted {
+    capacity: Capacity,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -49,10 +60,16 @@ struct Occupant {
 
 impl Slots {
     /// By these rules, where all upload is limited to so many bytes a second.
-    pub(super) fn new(config: ChokingConfig, rate: Option<NonZeroU64>) -> Arc<Self> {
-        let rules = Rules::new(&config, config.slots.count(rate));
-        let (by_id, last_turns) = (HashMap::new(), HashMap::new());
-        Arc::new(Self { config, seats: Mutex::new(Seats { rules, next: 0, by_id, unchoked: 0, last_turns }) })
+    pub(super) fn new(config: ChokingConfig, rate: Option<NonZeroU64>, now: Instant) -> Arc<Self> {
+        let seats = Seats {
+            rules: Rules::new(&config, config.slots.count(rate)),
+            adapted: adapted(&config, rate, now),
+            next: 0,
+            by_id: HashMap::new(),
+            unchoked: 0,
+            last_turns: HashMap::new(),
+        };
+        Arc::new(Self { config, seats: Mutex::new(seats) })
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -79,20 +96,41 @@ impl Slots {
     }
 
     /// All upload is limited to so many bytes a second now.
-    pub(super) fn set_rate(&self, rate: Option<NonZeroU64>) {
-        self.seats().rules = Rules::new(&self.config, self.config.slots.count(rate));
+    pub(super) fn set_rate(&self, rate: Option<NonZeroU64>, now: Instant) {
+        let mut seats = self.seats();
+        seats.rules = Rules::new(&self.config, self.config.slots.count(rate));
+        seats.adapted = adapted(&self.config, rate, now);
     }
 
-    /// Gives everyone a turn; to be called now and then.
-    pub(super) fn rotate(&self, now: Instant) {
+    /// Gives everyone a turn; to be called now and then. So many bytes have gone out to all peers so far.
+    pub(super) fn rotate(&self, now: Instant, uploaded: u64) {
         let mut seats = self.seats();
+        if let Some(slots) = seats.adapt(now, uploaded) {
+            debug!(slots, "upload slots");
+            seats.rules = Rules::new(&self.config, slots);
+        }
         seats.last_turns.retain(|_, end| now.saturating_duration_since(*end) < TURNS_REMEMBERED);
         seats.by_id.values().for_each(|occupant| occupant.counters.sample(now));
         seats.decide(now);
     }
 }
 
+fn adapted(config: &ChokingConfig, rate: Option<NonZeroU64>, now: Instant) -> Option<Adapted> {
+    let is_measured = config.slots == UploadSlots::Auto && rate.is_none();
+    is_measured.then(|| Adapted { capacity: Capacity::default(), meter: Meter::new(now) })
+}
+
 impl Seats {
+    /// How many slots there are to be from now on, if others than so far.
+    fn adapt(&mut self, now: Instant, uploaded: u64) -> Option<usize> {
+        let interested = self.by_id.values().filter(|occupant| occupant.standing.is_some()).count();
+        let Adapted { capacity, meter } = self.adapted.as_mut()?;
+        let rate = meter.read(now, uploaded)?;
+        let waiting = interested.saturating_sub(self.unchoked);
+        capacity.step(Seen { rate, unchoked: self.unchoked, waiting });
+        Some(capacity.slots()).filter(|slots| *slots != self.rules.slots)
+    }
+
     fn set_standing(&mut self, id: u64, standing: Option<Standing>) {
         if let Some(occupant) = self.by_id.get_mut(&id) {
             let is_unchoked = |standing| matches!(standing, Some(Standing::Unchoked { .. }));
@@ -203,7 +241,7 @@ impl Decisions {
 impl Slots {
     pub(super) fn one() -> Arc<Self> {
         let slots = "1".parse().unwrap();
-        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None)
+        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None, Instant::now())
     }
 }
 
@@ -241,7 +279,7 @@ mod tests {
         let [mut a, mut b] = [1, 2].map(|host| slots.take_seat([10, 0, 0, host].into()));
         a.set_interested(true, now);
         b.set_interested(true, now);
-        slots.rotate(now + choker::TURN);
+        slots.rotate(now + choker::TURN, 0);
         assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b)], [false, true]);
     }
 }
