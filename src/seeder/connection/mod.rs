@@ -1,49 +1,42 @@
 //! One connection: drives a session over a transport. Gives it what arrives, the time and the choker's decisions; sends
-//! what it says, blocks straight from the file. Never waits for a disk itself.
+//! what it says, blocks straight from the file. Never waits for a disk itself. This file is what it waits for; `talking`
+//! is between it and its session, `sending` between it and the socket.
+
+mod sending;
+mod talking;
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributor_proto::{Event, InfoHash, Input, Output, PeerId, Seeding, Session, Transmit};
+use distributor_proto::{InfoHash, Input, Seeding, Session};
 use tokio::io::Interest;
-use tracing::trace;
 
+use self::sending::Obstacle;
 use super::Shared;
 use super::closed::Closed;
 use super::depth::Depth;
-use super::disk_work::{self, DiskWork};
+use super::disk_work::DiskWork;
 use super::half_open::Handshaking;
 use super::notices::{Notice, Notices};
 use super::opening::Opened;
-use super::outgoing::{Item, Outgoing};
+use super::outgoing::Outgoing;
 use super::pacer::Ration;
 use super::roster::{Membership, Way};
 use super::slots::Seat;
-use super::transport::{READ_LEN, SendError, Transport};
+use super::transport::{READ_LEN, Transport};
 use crate::catalog::Torrent;
-use crate::files::Sameness;
-use crate::ingest::Doubt;
 use crate::metadata::MetadataError;
-use crate::store::{OpenFile, StoreError};
-use crate::traffic::{Entry, PeerAbout};
+use crate::store::OpenFile;
+use crate::traffic::Entry;
 
-/// How many pieces that nobody was given yet are suggested to a peer at the beginning of its turn.
-const SUGGESTIONS: usize = 4;
-/// How often to look after a session that waits for its torrent's metadata.
-const METADATA_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a file stays open for a connection that asks for nothing of it.
 const FILE_UNUSED: Duration = Duration::from_secs(60);
-/// How many bytes a connection may send before others go first: the copying of so many is dear beside what a turn costs,
-/// and a hundred peers who never pause each have their turn within tens of milliseconds. (On loopback neither a quarter
-/// nor four times as much was faster or more even.)
-const TURN: usize = 1024 * 1024;
 
 /// One peer's connection from its first byte on.
 pub(super) struct Connection<'a> {
@@ -83,25 +76,6 @@ pub(super) struct Connection<'a> {
     peer_may_send: bool,
     /// The session has nothing more to say; what is queued still goes out.
     finished: bool,
-}
-
-/// What the next of the bytes to be sent waits for. Nothing else is worth waiting for: what is ready goes when the socket
-/// has room for it, whatever the disk does for that which comes behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Obstacle {
-    /// Room in the socket. This alone is held against the peer.
-    Socket,
-    /// A range of the file.
-    Disk,
-    /// Others, whose turn it is by the rates.
-    Rate,
-}
-
-/// What came of one attempt to send.
-#[derive(Clone, Copy, Debug)]
-enum Sent {
-    Bytes(usize),
-    Nothing(Obstacle),
 }
 
 type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataError>> + Send>>;
@@ -238,161 +212,6 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends what the session says, for as long as the socket takes it. Returns when to come back if nothing happens
-    /// before; `None` where there is more to send, but it is others' turn.
-    fn take_turn(&mut self) -> Result<Option<Instant>, Closed> {
-        let mut sent = 0;
-        loop {
-            let deadline = self.drain_session()?;
-            if self.waits() || self.has_sent_all() {
-                return Ok(deadline);
-            }
-            if sent >= TURN {
-                return Ok(None);
-            }
-            match self.send()? {
-                // Not blocked: messages go on.
-                Sent::Nothing(Obstacle::Rate) if deadline.is_some() => return Ok(deadline),
-                Sent::Nothing(obstacle) => {
-                    self.block(obstacle)?;
-                    return self.drain_session();
-                }
-                Sent::Bytes(more) => sent += more,
-            }
-        }
-    }
-
-    /// Whether what is next still waits for what it waited for.
-    fn waits(&self) -> bool {
-        self.blocked.is_some_and(|obstacle| match obstacle {
-            Obstacle::Socket => self.socket_is_full,
-            Obstacle::Disk => self.disk_work.is_under_way(),
-            Obstacle::Rate => self.ration.waits(),
-        })
-    }
-
-    fn has_sent_all(&self) -> bool {
-        self.outgoing.is_empty() && !self.transport.has_unsent()
-    }
-
-    fn input(&mut self, input: Input<'_>) -> Result<(), Closed> {
-        Ok(self.session.handle_input(Instant::now(), input)?)
-    }
-
-    /// Does what the session says, until it has nothing more to say before the returned time; `None` while there is no
-    /// room for more.
-    fn drain_session(&mut self) -> Result<Option<Instant>, Closed> {
-        let at_hand = self.ration.at_hand();
-        while self.metadata_owed.is_none() {
-            if self.outgoing.is_full(self.depth.batch()) && self.blocked.is_none() {
-                return Ok(None);
-            }
-            self.session.hold_blocks(at_hand.is_some_and(|at_hand| self.outgoing.len() >= at_hand));
-            match self.session.poll_output() {
-                Output::Event(event) => self.on_event(event)?,
-                Output::Transmit(transmit) => self.queue(transmit),
-                Output::Timeout(deadline) => {
-                    let counters = self.seat.counters();
-                    counters.set_requests(self.session.queued_requests());
-                    counters.set_have(self.session.peer_have());
-                    return Ok(Some(deadline));
-                }
-            }
-        }
-        // Not its next deadline, but nothing that it would do then could be done now.
-        Ok(Some(Instant::now() + METADATA_PATIENCE))
-    }
-
-    fn queue(&mut self, transmit: Transmit) {
-        match transmit {
-            Transmit::Bytes(bytes) => self.outgoing.push(Item::Bytes(bytes)),
-            Transmit::Block { header, block } => {
-                if let Some(membership) = &self.membership {
-                    membership.spread().upload(block.piece(), SystemTime::now);
-                }
-                self.outgoing.push(Item::Block(header, block));
-            }
-            Transmit::Metadata { header, range } => match (&self.metadata, &self.torrent) {
-                (Some(metadata), _) => self.outgoing.push_metadata(header, metadata, &range),
-                (None, Some(torrent)) => {
-                    let (source, torrent) = (self.shared.metadata.clone(), Arc::clone(torrent));
-                    let work = Box::pin(async move { source.of(&torrent).await });
-                    self.metadata_owed = Some((header, range, work));
-                }
-                (None, None) => {}
-            },
-        }
-    }
-
-    fn pay_metadata(&mut self, metadata: Result<Bytes, MetadataError>) -> Result<(), Closed> {
-        let closed = |error| match &self.torrent {
-            Some(torrent) => Closed::Metadata(error, Arc::clone(torrent)),
-            None => Closed::Finished,
-        };
-        let metadata = metadata.map_err(closed)?;
-        if let Some((header, range, _)) = self.metadata_owed.take() {
-            self.outgoing.push_metadata(header, &metadata, &range);
-        }
-        self.metadata = Some(metadata);
-        Ok(())
-    }
-
-    fn on_event(&mut self, event: Event) -> Result<(), Closed> {
-        trace!(?event);
-        match event {
-            Event::InfoHash(info_hash) => {
-                if self.agreed.is_some_and(|agreed| agreed != info_hash) {
-                    return Err(Closed::OtherTorrent);
-                }
-                let torrent =
-                    self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
-                self.input(Input::Accept { seeding: seeding(&torrent) })?;
-                self.join(torrent)?;
-            }
-            Event::PeerId(peer_id) => {
-                self.handshaking = None;
-                if let Some(membership) = &mut self.membership {
-                    membership.introduce(peer_id).map_err(|_| Closed::Duplicate)?;
-                }
-                self.show(peer_id);
-                let dialled = self.way == Way::Dialled;
-                self.shared.metrics.count_opened(dialled, self.transport.is_encrypted());
-            }
-            Event::Interested => self.seat.set_interested(true, Instant::now()),
-            Event::NotInterested => self.seat.set_interested(false, Instant::now()),
-            Event::Complete => return Err(Closed::BothSeeds),
-            Event::Finished => self.finished = true,
-        }
-        Ok(())
-    }
-
-    /// It is known who the peer is.
-    fn show(&mut self, peer_id: PeerId) {
-        let Some(torrent) = &self.torrent else { return };
-        let about = PeerAbout {
-            addr: self.addr,
-            info_hash: torrent.info_hash(),
-            peer_id,
-            since: SystemTime::now(),
-            dialled: self.way == Way::Dialled,
-            encrypted: self.transport.is_encrypted(),
-        };
-        self.seat.counters().set_pieces(torrent.geometry().piece_count());
-        self.shown = Some(self.shared.traffic.enter(about, self.seat.counters()));
-    }
-
-    /// It is known what the connection is for.
-    fn join(&mut self, torrent: Arc<Torrent>) -> Result<(), Closed> {
-        let info_hash = torrent.info_hash();
-        let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.addr.ip(), self.way);
-        let membership = membership.ok_or(Closed::Crowded(info_hash))?;
-        self.shared.dialler().came(info_hash, self.addr.ip());
-        self.notices.wait_for_revocation(torrent.revoked());
-        self.membership = Some(membership);
-        self.torrent = Some(torrent);
-        Ok(())
-    }
-
     fn on_notice(&mut self, notice: Notice) -> Result<(), Closed> {
         match notice {
             Notice::Shutdown => Err(Closed::Shutdown),
@@ -401,20 +220,6 @@ impl<'a> Connection<'a> {
             Notice::Displaced => Err(Closed::Displaced),
             Notice::Decision(unchoked) => self.on_decision(unchoked),
         }
-    }
-
-    fn on_decision(&mut self, unchoked: bool) -> Result<(), Closed> {
-        if !unchoked {
-            return self.input(Input::Choke);
-        }
-        self.input(Input::Unchoke)?;
-        if let Some(membership) = self.membership.as_ref().filter(|_| self.session.negotiated().fast) {
-            let now = Instant::now();
-            for piece in membership.spread().suggest(SUGGESTIONS) {
-                self.session.handle_input(now, Input::Suggest(piece))?;
-            }
-        }
-        Ok(())
     }
 
     fn on_time(&mut self) -> Result<(), Closed> {
@@ -438,103 +243,6 @@ impl<'a> Connection<'a> {
             (Some(read), Some(write)) => Some(read | write),
             (one, other) => one.or(other),
         }
-    }
-
-    /// Reads once; returns how many bytes.
-    fn receive(&mut self) -> Result<usize, Closed> {
-        let now = Instant::now();
-        let Self { transport, session, peer_may_send, .. } = self;
-        let received = transport.receive(|bytes| {
-            if bytes.is_empty() {
-                *peer_may_send = false;
-                session.handle_input(now, Input::Eof)?;
-            } else {
-                session.handle_input(now, Input::Received(bytes))?;
-            }
-            Ok(bytes.len())
-        });
-        match received {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            received => received?,
-        }
-    }
-
-    /// One write of what is ready and what the rates allow. What isn't ready is made so meanwhile.
-    fn send(&mut self) -> Result<Sent, Closed> {
-        let ready = self.file.as_deref().and_then(OpenFile::ready);
-        let (place, unready) = self.outgoing.unready(ready).unzip();
-        // What is encrypted already goes whatever comes behind it.
-        let has_unsent = self.transport.has_unsent();
-        let sent = if place == Some(0) && !has_unsent {
-            self.ration.withdraw();
-            Sent::Nothing(Obstacle::Disk)
-        } else {
-            // Nothing is asked for that couldn't be sent at once: it would be kept from others.
-            let begins_with_block = self.outgoing.begins_with_block() && !has_unsent;
-            let allowance = if begins_with_block { self.ration.ask() } else { self.ration.for_messages() };
-            if self.ration.waits() && begins_with_block {
-                return Ok(Sent::Nothing(Obstacle::Rate));
-            }
-            let sent = self.transport.send(&mut self.outgoing, ready, allowance.bytes());
-            self.ration.settle(allowance, *sent.as_ref().unwrap_or(&0));
-            match sent {
-                Ok(0) => Sent::Nothing(Obstacle::Disk),
-                Ok(sent) => Sent::Bytes(sent),
-                Err(SendError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.socket_is_full = true;
-                    return Ok(Sent::Nothing(Obstacle::Socket));
-                }
-                Err(SendError::Socket(error)) => return Err(error.into()),
-                Err(SendError::File(error)) => return Err(self.closed_because_unreadable(error)),
-            }
-        };
-        if let (Some(range), Some(torrent)) = (unready, &self.torrent) {
-            self.disk_work.start(self.shared, torrent, self.file.as_ref(), range);
-        }
-        if let Sent::Bytes(sent) = sent {
-            self.count_sent(sent as u64);
-            self.depth = Depth::of(self.seat.counters().rate(), self.shared.send_buffers);
-            self.transport.set_depth(self.depth);
-            self.unblock()?;
-        }
-        Ok(sent)
-    }
-
-    fn count_sent(&self, bytes: u64) {
-        self.shared.metrics.uploaded.inc_by(bytes);
-        self.seat.counters().add_uploaded(bytes);
-        if let Some(membership) = &self.membership {
-            membership.spread().tally().add_uploaded(bytes);
-        }
-    }
-
-    /// Nothing can be sent now.
-    fn block(&mut self, obstacle: Obstacle) -> Result<(), Closed> {
-        if self.blocked != Some(obstacle) {
-            // Something has moved, and the wait for the next begins now.
-            self.unblock()?;
-        }
-        self.blocked = Some(obstacle);
-        self.input(Input::Blocked)
-    }
-
-    /// Something has moved.
-    fn unblock(&mut self) -> Result<(), Closed> {
-        if self.blocked.take().is_some() { self.input(Input::Writable) } else { Ok(()) }
-    }
-
-    fn finish_disk_work(&mut self, done: disk_work::Done) -> Result<(), Closed> {
-        let (file, sameness) = done.map_err(|error| self.closed_because_unreadable(error))?;
-        if let (Sameness::Touched, Some(torrent)) = (sameness, &self.torrent) {
-            self.shared.ingest.doubt(torrent, Doubt::Touched);
-        }
-        self.file = Some(file);
-        self.file_used = Instant::now();
-        if self.blocked == Some(Obstacle::Disk) { self.unblock() } else { Ok(()) }
-    }
-
-    fn closed_because_unreadable(&self, error: StoreError) -> Closed {
-        self.torrent.as_ref().map_or(Closed::Finished, |torrent| Closed::Store(error, Arc::clone(torrent)))
     }
 
     fn closed_because_revoked(&self) -> Closed {
