@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 10] = [
     &["http", "seeder", "udp"],
     &["announce", "ingest", "metadata"],
     &["catalog", "hasher"],
-    &["tracker", "seeder::choker", "seeder::super_seed", "seeder::rate_limit"],
+    &["tracker", "seeder::capacity", "seeder::choker", "seeder::rate_limit"],
     &["accept", "disks", "metrics", "store", "state", "traffic", "watcher"],
     // What a file is, and what was set: any room may need to say it.
     &["config", "files"],
