@@ -4,15 +4,14 @@
 use std::fs;
 
 /// So long should it last that waits unsent in the socket of a slow peer. It can't be taken back when the peer is choked
-/// or cancels, and what waits for many slow peers at a time is in the way of those who are unchoked next.
-const SLOW_LASTS_MILLIS: u64 = 125;
+/// or cancels, and what waits for many slow peers at a time is in the way of those who are unchoked next. Much longer than
+/// a busy machine keeps a worker from it: who is slow only because it is seldom filled must not be filled less for that.
+const SLOW_LASTS_MILLIS: u64 = 500;
 /// And so long in a fast one's: longer than a worker may be kept from it.
 const FAST_LASTS_MILLIS: u64 = 8;
 /// Enough blocks to be sent while the next are on their way.
 const MIN_UNSENT: u32 = 128 * 1024;
-/// What a peer begins with, whose rate isn't known.
-const FIRST_UNSENT: u32 = 256 * 1024;
-/// What a peer of ordinary speed has. Without a bound a socket takes 4 MiB for one that doesn't read, and a few hundred
+/// What a peer of ordinary speed has, and one whose rate isn't known. Without a bound a socket takes 4 MiB for one that doesn't read, and a few hundred
 /// such leave no memory to the others' sockets. At a quarter of this a GB took some 5 to 10% more processor time, at this
 /// no more than without any bound.
 const USUAL_UNSENT: u32 = 1024 * 1024;
@@ -30,8 +29,10 @@ const LONGEST_ROUND_TRIP_MILLIS: u64 = 250;
 const LONG_PATH_BUFFER: usize = 16 * 1024 * 1024;
 
 /// One connection's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Depth {
+    /// Bytes a second, by which it is as it is.
+    rate: u64,
     unsent: u32,
     /// Whether the kernel's own maximum may be too little for what is on its way.
     is_long: bool,
@@ -39,22 +40,33 @@ pub(super) struct Depth {
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { unsent: FIRST_UNSENT, is_long: false }
+        Self { rate: 0, unsent: USUAL_UNSENT, is_long: false }
     }
 }
 
 impl Depth {
-    /// Of a peer that takes so many bytes a second; as it begins, where none are known to be taken.
-    pub(super) fn of(rate: u64, buffers: SendBuffers) -> Self {
+    /// What follows where the peer is measured to take so many bytes a second; as it begins, where it takes none. With each
+    /// measurement it becomes less by half at most: the first ones after a pause are too small.
+    pub(super) fn following(self, rate: u64, buffers: SendBuffers) -> Self {
+        if rate == self.rate {
+            return self;
+        }
         if rate == 0 {
-            return Self::default();
+            return Self { is_long: self.is_long, ..Self::default() };
         }
         let bytes_in = |millis| rate.saturating_mul(millis) / 1000;
         let lasting = bytes_in(SLOW_LASTS_MILLIS).min(USUAL_UNSENT.into()).max(bytes_in(FAST_LASTS_MILLIS));
         // In powers of two, lest a rate that wavers change it each second.
         let unsent = lasting.clamp(MIN_UNSENT.into(), MAX_UNSENT.into()).next_power_of_two();
         let is_long = buffers.can_ask_for_more() && bytes_in(LONGEST_ROUND_TRIP_MILLIS) > buffers.grown;
-        Self { unsent: u32::try_from(unsent).unwrap_or(MAX_UNSENT), is_long }
+        let unsent = u32::try_from(unsent).unwrap_or(MAX_UNSENT).max(self.unsent / 2);
+        // A buffer that was asked for can't be given back to the kernel's own care.
+        Self { rate, unsent, is_long: is_long || self.is_long }
+    }
+
+    /// Whether the socket is to be told something else by it than by another.
+    pub(super) fn differs_from(self, other: Self) -> bool {
+        (self.unsent, self.is_long) != (other.unsent, other.is_long)
     }
 
     /// How many bytes the socket takes that it can't send yet (`TCP_NOTSENT_LOWAT`). What is on its way has no part in it.
@@ -117,28 +129,45 @@ mod tests {
         SendBuffers::parse("4096 16384 67108864", "4194304")
     }
 
+    /// After many seconds at a rate.
+    fn at(rate: u64, buffers: SendBuffers) -> Depth {
+        (0..10).fold(Depth::default(), |depth, n| depth.following(rate.saturating_sub(n % 2), buffers))
+    }
+
     #[test]
-    fn holds_what_lasts_an_eighth_of_a_second_for_a_slow_peer_and_a_moment_for_a_fast_one() {
-        let unsent = |rate| u64::from(Depth::of(rate, stock()).unsent());
-        assert_eq!(unsent(0), u64::from(FIRST_UNSENT));
-        assert_eq!([1, 10_000, 1_000_000].map(unsent), [u64::from(MIN_UNSENT); 3]);
-        assert_eq!(unsent(2_000_000), 256 * 1024);
-        assert_eq!([8 * MIB, 100 * MIB, 120 * MIB].map(unsent), [MIB; 3]);
+    fn holds_what_lasts_half_a_second_for_a_slow_peer_and_a_moment_for_a_fast_one() {
+        let unsent = |rate| u64::from(at(rate, stock()).unsent());
+        assert_eq!(unsent(0), u64::from(USUAL_UNSENT));
+        assert_eq!([10, 10_000, 200_000].map(unsent), [u64::from(MIN_UNSENT); 3]);
+        assert_eq!(unsent(500_000), 256 * 1024);
+        assert_eq!([2 * MIB, 100 * MIB, 120 * MIB].map(unsent), [MIB; 3]);
         assert_eq!(unsent(1_250_000_000), 16 * MIB);
         assert_eq!(unsent(u64::MAX), u64::from(MAX_UNSENT));
     }
 
     #[test]
+    fn becomes_more_at_once_and_less_by_halves() {
+        let mut depth = Depth::default();
+        let mut unsent = |rate| {
+            depth = depth.following(rate, stock());
+            depth.unsent() / 1024
+        };
+        assert_eq!([10, 11, 11, 12, 13].map(&mut unsent), [512, 256, 256, 128, 128]);
+        assert_eq!(unsent(100_000_000), 1024);
+    }
+
+    #[test]
     fn takes_no_more_from_the_session_than_the_socket_has_room_for() {
-        let batch = |rate| Depth::of(rate, stock()).batch() as u64;
-        assert_eq!([batch(1), batch(8 * MIB), batch(u64::MAX)], [u64::from(MIN_UNSENT), MIB, MIB]);
+        let batch = |rate| at(rate, stock()).batch() as u64;
+        assert_eq!([batch(10), batch(8 * MIB), batch(u64::MAX)], [u64::from(MIN_UNSENT), MIB, MIB]);
     }
 
     #[test]
     fn asks_for_a_buffer_only_where_it_is_larger_than_what_comes_by_itself() {
-        let asks = |rate, buffers| Depth::of(rate, buffers).buffer().is_some();
+        let asks = |rate, buffers| at(rate, buffers).buffer().is_some();
         assert!(asks(1_250_000_000, stock()));
         assert!(!asks(1_000_000, stock()), "what grows by itself is enough");
+        assert!(at(1_250_000_000, stock()).following(0, stock()).buffer().is_some(), "it keeps it");
         assert!(!asks(1_250_000_000, raised()));
         assert!(!asks(1_250_000_000, SendBuffers::parse("4096 16384 4194304", "212992")));
         assert!(!asks(1_250_000_000, SendBuffers::parse("", "")), "nothing is known");

@@ -71,7 +71,7 @@ impl Transport {
     /// Has the socket hold so much from now on.
     pub(super) fn set_depth(&mut self, depth: Depth) {
         // What was set before is as good as what can't be set now.
-        if depth != self.depth && set_depth(&self.stream, depth).is_ok() {
+        if depth.differs_from(self.depth) && set_depth(&self.stream, depth).is_ok() {
             self.depth = depth;
         }
     }

@@ -11,7 +11,6 @@ use super::Connection;
 use crate::files::Sameness;
 use crate::ingest::Doubt;
 use crate::seeder::closed::Closed;
-use crate::seeder::depth::Depth;
 use crate::seeder::disk_work;
 use crate::seeder::transport::SendError;
 use crate::store::{OpenFile, StoreError};
@@ -112,7 +111,7 @@ impl Connection<'_> {
         }
         if let Sent::Bytes(sent) = sent {
             self.count_sent(sent as u64);
-            self.depth = Depth::of(self.seat.counters().rate(), self.shared.send_buffers);
+            self.depth = self.depth.following(self.seat.counters().rate(), self.shared.send_buffers);
             self.transport.set_depth(self.depth);
             self.unblock()?;
         }
