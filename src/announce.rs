@@ -39,6 +39,17 @@ pub(crate) enum NotServed {
     Unknown,
 }
 
+impl NotServed {
+    /// How many minutes later it may be served (BEP 31). Never "never": whatever left can come back, a file that was
+    /// touched as soon as it is hashed.
+    pub(crate) fn retry_in(&self) -> u32 {
+        match self {
+            Self::Departed(_) => 5,
+            Self::Unknown => 1,
+        }
+    }
+}
+
 /// Everything that announces are answered from.
 #[derive(Debug)]
 pub(crate) struct Announces {
@@ -92,6 +103,7 @@ impl Announces {
         response.min_interval = seconds(answer.min_interval);
         response.complete = answer.complete.saturating_add(ORIGIN);
         response.incomplete = answer.incomplete;
+        response.external_ip = Some(ip);
         Ok(())
     }
 

@@ -116,6 +116,18 @@ fn refuses_what_it_does_not_serve_in_words_a_client_shows() {
         assert!(reason.len() > 10, "{target}: {reason:?}");
     }
     assert_eq!(tracker.announce(v4(1002), DOWNLOADER).peers(), [tracker.origin(LOCALHOST)]);
+    // BEP 31: in minutes; what there is not may be there then.
+    let refused = tracker.get(LOCALHOST, announce_target(&unknown, 1001, DOWNLOADER));
+    assert_eq!(refused.value.get("retry in").integer(), 1);
+}
+
+/// BEP 24.
+#[test]
+fn tells_who_asks_by_which_address_it_is_seen() {
+    let tracker = Tracker::new();
+    let seen = |from| tracker.announce(from, DOWNLOADER).value.get("external ip").bytes().to_vec();
+    assert_eq!(seen(v4(1001)), [127, 0, 0, 1]);
+    assert_eq!(seen(v6(1001)), std::net::Ipv6Addr::LOCALHOST.octets());
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! What a downloader tells the tracker and what it hears back, as it is said over HTTP (BEP 3, 7, 21, 23).
+//! What a downloader tells the tracker and what it hears back, as it is said over HTTP (BEP 3, 7, 21, 23, 24, 31).
 //!
 //! Owns the query's meaning and the answer's bytes. Refuses to read `ip`, `ipv4` and `ipv6`: an address that
 //! a client claims for itself can be anybody's. Who is told about whom is the tracker's business, not this
 //! file's.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
     bencode::{put_bytes, put_bytes_pair, put_number_pair},
@@ -259,6 +262,8 @@ pub struct AnnounceResponse {
     pub incomplete: u32,
     /// The peers, IPv4 and IPv6 mixed.
     pub peers: Vec<PeerAddr>,
+    /// By which address the client was seen, as far as it is to be told (BEP 24). Not said over UDP.
+    pub external_ip: Option<IpAddr>,
 }
 
 impl AnnounceResponse {
@@ -271,6 +276,11 @@ impl AnnounceResponse {
         let mut out = Vec::with_capacity(128 + self.peers.len() * COMPACT_V4_LEN);
         out.push(b'd');
         put_number_pair(&mut out, "complete", self.complete);
+        match self.external_ip.map(|ip| ip.to_canonical()) {
+            Some(IpAddr::V4(ip)) => put_bytes_pair(&mut out, "external ip", &ip.octets()),
+            Some(IpAddr::V6(ip)) => put_bytes_pair(&mut out, "external ip", &ip.octets()),
+            None => {}
+        }
         put_number_pair(&mut out, "incomplete", self.incomplete);
         put_number_pair(&mut out, "interval", self.interval);
         put_number_pair(&mut out, "min interval", self.min_interval);
@@ -315,6 +325,18 @@ pub fn encode_failure(reason: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(reason.len() + 32);
     out.push(b'd');
     put_bytes_pair(&mut out, "failure reason", reason.as_bytes());
+    out.push(b'e');
+    out
+}
+
+/// The answer to an announce that can't be served now, with the number of minutes after which it may be (BEP 31); clients
+/// that don't know of that show the reason all the same.
+#[must_use]
+pub fn encode_refusal(reason: &str, retry_in: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(reason.len() + 48);
+    out.push(b'd');
+    put_bytes_pair(&mut out, "failure reason", reason.as_bytes());
+    put_number_pair(&mut out, "retry in", retry_in);
     out.push(b'e');
     out
 }

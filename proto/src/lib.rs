@@ -17,7 +17,7 @@
 //! | `bencode` | the one place where bencode is read and written | BEP 3 |
 //! | `metainfo` | [`Info`], [`Metainfo`], [`encode_torrent`] | BEP 3, 27 |
 //! | `query` | [`percent_decode`], [`percent_encode`], [`pairs`] | RFC 3986 |
-//! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23 |
+//! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23, 24, 31 |
 //! | `scrape` | [`parse_scrape`], [`encode_scrape`] | BEP 48 |
 //! | `udp/` | [`UdpRequest`], [`ConnectionIds`], [`encode_udp_announce`]: announces and scrapes over UDP | BEP 15, 41 |
 //! | `compact` | [`canonical`] addresses and their 6 and 18 byte forms | BEP 7, 23 |
@@ -56,7 +56,7 @@ mod udp;
 pub use allowed_fast::{MAX_ALLOWED_FAST, allowed_fast_set};
 pub use announce::{
     AnnounceError, AnnounceEvent, AnnounceKey, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr,
-    PeerFormat, encode_failure,
+    PeerFormat, encode_failure, encode_refusal,
 };
 pub use bencode::{BencodeError, MAX_DEPTH};
 pub use bitfield::{Bitfield, BitfieldError};

@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
-use distributor_proto::{AnnounceRequest, AnnounceResponse, encode_failure, encode_scrape, parse_scrape};
+use distributor_proto::{
+    AnnounceRequest, AnnounceResponse, encode_failure, encode_refusal, encode_scrape, parse_scrape,
+};
 
 use super::Http;
 use crate::announce::Ends;
@@ -25,7 +27,7 @@ pub(super) async fn announce(
             let rng = &mut rand::rng();
             match http.announces.announce(&request, ends, Families::Both, now, rng, &mut response) {
                 Ok(()) => response.encode(request.format),
-                Err(not_served) => encode_failure(&not_served.to_string()),
+                Err(not_served) => encode_refusal(&not_served.to_string(), not_served.retry_in()),
             }
         }
         Err(error) => encode_failure(&error.to_string()),

@@ -91,7 +91,10 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn failure(&self) -> String {
-        assert_eq!(self.value.keys(), ["failure reason"]);
+        // Beside it only when to come again (BEP 31).
+        let others: Vec<String> =
+            self.value.keys().into_iter().filter(|key| key != "failure reason").collect();
+        assert!(others.iter().all(|key| key == "retry in"), "{others:?}");
         self.value.get("failure reason").text()
     }
 }

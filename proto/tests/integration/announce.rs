@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use bendy::decoding::{Decoder, Object};
 use distributor_proto::{
     AnnounceError, AnnounceEvent, AnnounceKey, AnnounceRequest, AnnounceResponse, MAX_KEY_LEN, PeerAddr,
-    PeerFormat, PeerId, QueryError, decode_compact, decode_compact6, encode_failure, percent_encode,
+    PeerFormat, PeerId, QueryError, decode_compact, decode_compact6, encode_failure, encode_refusal,
+    percent_encode,
 };
 use proptest::prelude::*;
 
@@ -25,7 +26,7 @@ fn peer(text: &str) -> PeerAddr {
 }
 
 fn answer(peers: Vec<PeerAddr>) -> AnnounceResponse {
-    AnnounceResponse { interval: 120, min_interval: 15, complete: 2, incomplete: 7, peers }
+    AnnounceResponse { interval: 120, min_interval: 15, complete: 2, incomplete: 7, peers, external_ip: None }
 }
 
 #[test]
@@ -106,12 +107,24 @@ fn caps_the_key() {
     assert_eq!(key(MAX_KEY_LEN + 1), Err(AnnounceError::KeyTooLong { len: MAX_KEY_LEN + 1 }));
 }
 
+/// BEP 24: in network order, before `incomplete`.
+#[test]
+fn tells_a_client_by_which_address_it_was_seen() {
+    for (seen, bytes) in [("10.1.2.3", &[10, 1, 2, 3][..]), ("::ffff:10.1.2.3", &[10, 1, 2, 3])] {
+        let external_ip = Some(seen.parse().unwrap());
+        let encoded = AnnounceResponse { external_ip, ..answer(Vec::new()) }.encode(PeerFormat::Compact);
+        let expected = [b"d8:completei2e11:external ip4:", bytes, b"10:incompletei7e"].concat();
+        assert!(encoded.starts_with(&expected), "{encoded:?}");
+    }
+}
+
 #[test]
 fn says_plainly_what_is_wrong() {
     assert_eq!(AnnounceError::Missing("port").to_string(), "the announce has no port");
     let length = AnnounceError::Length { name: "info_hash", len: 40 };
     assert_eq!(length.to_string(), "info_hash has 40 bytes and must have 20");
     assert_eq!(encode_failure("the announce has no port"), b"d14:failure reason24:the announce has no porte");
+    assert_eq!(encode_refusal("not yet", 5), b"d14:failure reason7:not yet8:retry ini5ee");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn scrape(hashes: usize) -> Vec<u8> {
 
 fn response(addrs: impl IntoIterator<Item = SocketAddr>) -> AnnounceResponse {
     let peers = addrs.into_iter().map(|addr| PeerAddr { addr, id: None }).collect();
-    AnnounceResponse { interval: 120, min_interval: 15, complete: 2, incomplete: 7, peers }
+    AnnounceResponse { interval: 120, min_interval: 15, complete: 2, incomplete: 7, peers, external_ip: None }
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
