@@ -14,9 +14,11 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redb::{AccessGuard, ReadableDatabase, ReadableTable, StorageError, Table};
+use redb::{AccessGuard, ReadableDatabase, ReadableTable, StorageError, Table, TableError};
 
-use super::file::{self, DIGESTS, FILES, Key, Trouble, begin_write, guarded, open_or_renew, set_aside};
+use super::file::{
+    self, DIGESTS, FILES, Key, SWARMS, SwarmKey, Trouble, begin_write, guarded, open_or_renew, set_aside,
+};
 use super::place;
 use crate::files::InodeId;
 
@@ -159,6 +161,44 @@ impl Database {
                 drop((files.remove(key)?, digests.remove(key)?));
             }
             Ok(usize::from(meant))
+        })
+    }
+
+    /// Writes pages of swarms, or takes those away that have no bytes: all or, if the machine or the program dies,
+    /// none.
+    pub(super) fn write_swarms(&self, pages: &[(SwarmKey, Option<Vec<u8>>)]) -> Result<(), Trouble> {
+        self.with(|database| {
+            let transaction = begin_write(database)?;
+            {
+                let mut swarms = transaction.open_table(SWARMS)?;
+                for (key, page) in pages {
+                    match page {
+                        Some(page) => drop(swarms.insert(key, &page[..])?),
+                        None => drop(swarms.remove(key)?),
+                    }
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Up to so many pages of swarms in the order of their keys, beginning behind one of them.
+    pub(super) fn swarms_behind(
+        &self,
+        behind: Option<SwarmKey>,
+        at_most: usize,
+    ) -> Result<Vec<(SwarmKey, Vec<u8>)>, Trouble> {
+        self.with(|database| {
+            let swarms = match database.begin_read()?.open_table(SWARMS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                opened => opened?,
+            };
+            let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+            let pages = swarms.range::<SwarmKey>((from, Bound::Unbounded))?.take(at_most);
+            pages
+                .map(|page| page.map(|(key, page)| (key.value(), page.value().to_vec())))
+                .map(|page| Ok(page?))
+                .collect()
         })
     }
 
@@ -319,6 +359,18 @@ mod tests {
         assert!(matches!(full, Err(Trouble::Io(_))));
         assert_eq!(database.records(&[id(1)]).unwrap(), [Some(b"one".to_vec())]);
         assert!(beside(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn keeps_swarms_in_pages_and_has_none_before_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path()).unwrap();
+        assert_eq!(database.swarms_behind(None, 10).unwrap(), []);
+        let page = |n: u8, text: &[u8]| ([n; 24], Some(text.to_vec()));
+        database.write_swarms(&[page(1, b"one"), page(2, b"two"), page(3, b"three")]).unwrap();
+        database.write_swarms(&[page(2, b"anew"), ([1; 24], None), ([9; 24], None)]).unwrap();
+        assert_eq!(database.swarms_behind(None, 1).unwrap(), [([2; 24], b"anew".to_vec())]);
+        assert_eq!(database.swarms_behind(Some([2; 24]), 10).unwrap(), [([3; 24], b"three".to_vec())]);
     }
 
     #[test]

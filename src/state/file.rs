@@ -16,6 +16,10 @@ pub(super) const FILES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("
 /// By inode, the SHA-1 of every piece, one after the other. A table of its own, so that going through the records
 /// doesn't read them.
 pub(super) const DIGESTS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("digests");
+/// Info hash and number of a page, big-endian.
+pub(super) type SwarmKey = [u8; 24];
+/// Who was in which swarm: what [`SwarmPage`](super::swarms::SwarmPage) encodes. Not there before the first is written.
+pub(super) const SWARMS: TableDefinition<'_, SwarmKey, &[u8]> = TableDefinition::new("swarms");
 const ABOUT: TableDefinition<'_, &str, u32> = TableDefinition::new("about");
 const VERSION_KEY: &str = "version";
 /// Of the tables and what they hold.

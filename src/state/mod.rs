@@ -1,10 +1,10 @@
 //! What survives a restart: which files were hashed, as which inode and with what digests, so that nothing is hashed
-//! twice. Owns the database and the thread that writes to it; opens served files only to have their bytes put on the
-//! disk, and knows no torrents.
+//! twice; and who was in which swarm. Owns the database and the thread that writes to it; opens served files only to
+//! have their bytes put on the disk, and knows no torrents.
 //!
 //! ```text
-//!  remember ──▶ mailbox ──▶ writer ──▶ database (redb)
-//!                  │                      │
+//!  remember ──▶ mailbox ──▶ writer ──▶ database (redb) ◀── keep_swarms
+//!                  │                      │  ╰───────────▶ swarms
 //!  recall  ◀───────┴──────────────────────╯
 //! ```
 //!
@@ -22,6 +22,7 @@
 //! |---|---|
 //! | `record` | one file as bytes |
 //! | `recall` | whether a file is one that is remembered |
+//! | `swarms` | some peers of a swarm as bytes |
 //! | `entry` | what is to be remembered of one file |
 //! | `mailbox` | what is on its way to the database |
 //! | `writer` | the thread: batches, and that a record never reaches the disk before the bytes that it vouches for |
@@ -38,6 +39,7 @@ mod mailbox;
 mod place;
 mod recall;
 mod record;
+mod swarms;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -52,6 +54,7 @@ use tracing::{debug, warn};
 
 pub(crate) use self::entry::Pieces;
 pub use self::place::StateError;
+pub(crate) use self::swarms::{SavedPeer, SwarmPage};
 pub(crate) use self::writer::Writer;
 
 use self::cleaning::Cleaning;
@@ -67,7 +70,10 @@ use crate::files::{Binding, InodeId, Roots, SettledFile};
 /// long as nobody else does. What comes beyond that is not remembered.
 const MAX_WAITING: usize = 1_000_000;
 
-/// What is remembered of files. All that waits for the disk says so.
+/// How many pages of swarms are read at a time.
+const SWARM_PAGES: usize = 64;
+
+/// What is remembered. All that waits for the disk says so.
 #[derive(Debug)]
 pub(crate) struct State {
     database: Arc<Database>,
@@ -92,6 +98,11 @@ pub(crate) struct Recalled {
 #[derive(Debug, thiserror::Error)]
 #[error("what is remembered of files can't be read now: {0}")]
 pub(crate) struct Unavailable(Trouble);
+
+/// It could not be written down.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct NotKept(Trouble);
 
 impl State {
     /// Opens what is remembered in a directory, and makes that if need be. Nothing if it can't be had, which is logged:
@@ -228,6 +239,29 @@ impl State {
         };
         if let Err(trouble) = self.database.remove_if(id, is_meant) {
             debug!(%trouble, "a file can't be forgotten");
+        }
+    }
+
+    /// Writes pages of swarms, all or none; takes away those that have nothing in them. On the disk when this returns:
+    /// it waits for that.
+    pub(crate) fn keep_swarms(&self, pages: &[SwarmPage]) -> Result<(), NotKept> {
+        let pages: Vec<_> = pages.iter().map(|page| (page.key(), page.encode())).collect();
+        self.database.write_swarms(&pages).map_err(NotKept)
+    }
+
+    /// All pages of swarms that were kept, one after the other; says how many were damaged, or of another version:
+    /// those are empty. Waits for the disk.
+    pub(crate) fn swarms(&self, mut each: impl FnMut(SwarmPage)) -> Result<usize, Unavailable> {
+        let (mut behind, mut damaged) = (None, 0);
+        loop {
+            let pages = self.database.swarms_behind(behind, SWARM_PAGES).map_err(Unavailable)?;
+            let Some((last, _)) = pages.last() else { return Ok(damaged) };
+            behind = Some(*last);
+            for (key, bytes) in &pages {
+                let (page, is_sound) = SwarmPage::decode(key, bytes);
+                damaged += usize::from(!is_sound);
+                each(page);
+            }
         }
     }
 

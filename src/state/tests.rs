@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::files::{Binding, FilePath};
+use crate::state::swarms::tests::page;
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -222,4 +223,21 @@ fn the_writer_cleans_when_it_is_told_so() {
         std::thread::yield_now();
     }
     drop(writer);
+}
+
+#[test]
+fn keeps_swarms_across_a_restart_and_drops_what_is_damaged_of_them() {
+    let fixture = Fixture::new();
+    let (state, writer) = fixture.open();
+    let pages = [page(1, 6881), page(2, 6882), page(3, 6883)];
+    state.keep_swarms(&pages).unwrap();
+    let gone = SwarmPage { peers: Vec::new(), downloads: 0, ..pages[2].clone() };
+    state.keep_swarms(&[gone]).unwrap();
+    state.database.write_swarms(&[(pages[1].key(), Some(b"damaged".to_vec()))]).unwrap();
+    drop((state, writer));
+    let (state, _writer) = fixture.open();
+    let mut found = Vec::new();
+    assert_eq!(state.swarms(|page| found.push(page)).unwrap(), 1);
+    let empty = SwarmPage { peers: Vec::new(), downloads: 0, ..pages[1].clone() };
+    assert_eq!(found, [pages[0].clone(), empty], "that it is there is known, so that it can be taken away");
 }
