@@ -134,11 +134,56 @@ fn origin_for(local: IpAddr, listening: SocketAddr, advertise: &[AdvertisedAddr]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Roots;
+    use distributor_proto::PeerFormat;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
 
     fn origin(local: &str, listening: &str, advertise: &[&str]) -> Option<String> {
         let advertise: Vec<_> = advertise.iter().map(|addr| addr.parse().unwrap()).collect();
         let origin = origin_for(local.parse().unwrap(), listening.parse().unwrap(), &advertise);
         origin.map(|addr| addr.to_string())
+    }
+
+    #[test]
+    fn remembers_nothing_of_who_asks_for_what_there_is_not() {
+        /// More than there may be of anything that is remembered.
+        const MADE_UP: u64 = 10_000_000;
+        let directory = tempfile::tempdir().unwrap();
+        let roots = Arc::new(Roots::open(&[directory.path().to_owned()]).unwrap());
+        let (now, (downloaders, mut announced)) = (Instant::now(), mpsc::channel(1));
+        let announces = Announces {
+            catalog: Arc::new(Catalog::new(roots)),
+            tracker: Arc::new(Tracker::new(1000, now)),
+            downloaders,
+            our_id: PeerId::new([1; 20]),
+            peers_addr: "10.0.0.1:6881".parse().unwrap(),
+            advertise: Vec::new(),
+        };
+        let remote = "10.0.0.2:1".parse().unwrap();
+        let ends = Ends { local: announces.peers_addr, remote };
+        let mut request = AnnounceRequest {
+            info_hash: InfoHash::new([0; 20]),
+            peer_id: PeerId::new([2; 20]),
+            port: 6881,
+            uploaded: 0,
+            downloaded: 0,
+            left: Some(1),
+            event: AnnounceEvent::Started,
+            numwant: None,
+            key: None,
+            format: PeerFormat::Compact,
+        };
+        let (mut rng, mut response) = (SmallRng::seed_from_u64(1), AnnounceResponse::default());
+        for n in 0..MADE_UP {
+            let mut info_hash = [0; 20];
+            info_hash[..8].copy_from_slice(&n.to_le_bytes());
+            request.info_hash = InfoHash::new(info_hash);
+            let refused = announces.announce(&request, ends, Families::Both, now, &mut rng, &mut response);
+            assert_eq!(refused, Err(NotServed::Unknown));
+        }
+        assert_eq!(announces.tracker.size(), (0, 0));
+        assert!(announced.try_recv().is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod remembering;
 mod uploading;
 mod watching;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use self::limits::LimitArgs;
 use self::remembering::RememberingArgs;
 use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
-use crate::config::{AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, ListenAddr, Sha1Kernel};
+use crate::config::{
+    AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, HttpConfig, ListenAddr, Sha1Kernel,
+};
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
 #[derive(Debug, Parser)]
@@ -86,6 +88,10 @@ pub struct ServeArgs {
     /// Never dial: wait for downloaders to come by themselves
     #[arg(long)]
     no_dial: bool,
+
+    /// Announces a second that all peers together are asked for; the more peers, the less often each
+    #[arg(long, value_name = "N", default_value_t = HttpConfig::default().max_announce_rate)]
+    max_announce_rate: NonZeroU32,
 
     #[command(flatten)]
     uploading: UploadArgs,
@@ -178,6 +184,7 @@ impl From<ServeArgs> for Config {
         config.http.udp = !args.no_udp;
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
+        config.http.max_announce_rate = args.max_announce_rate;
         config.seeder.listen = args.peers;
         args.uploading.set(&mut config.seeder);
         config.seeder.advertise = args.advertise;
@@ -225,6 +232,7 @@ mod tests {
             &["distributor", "serve", "--hash-threads", "0", "."],
             &["distributor", "serve", "--encryption", "rot13", "."],
             &["distributor", "serve", "--max-peers", "0", "."],
+            &["distributor", "serve", "--max-announce-rate", "0", "."],
             &["distributor", "serve", "--upload-slots", "0", "."],
             &["distributor", "serve", "--optimistic-slots", "0", "."],
             &["distributor", "serve", "--choking", "mine", "."],

@@ -8,7 +8,7 @@ mod rates;
 mod watch;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, Watch
 pub const DEFAULT_HTTP_PORT: u16 = 6969;
 /// Where peers are listened for when no port is named.
 pub const DEFAULT_PEERS_PORT: u16 = 6881;
+/// Of one processor that takes a few hundredths over HTTP; ten thousand hosts come every ten seconds then.
+const DEFAULT_MAX_ANNOUNCE_RATE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 /// All settings of a [`Server`](crate::Server).
 ///
@@ -48,8 +50,9 @@ pub struct Config {
     pub http: HttpConfig,
     /// The peer side: uploading pieces.
     pub seeder: SeederConfig,
-    /// A directory for what is remembered of files, so that a restart hashes nothing twice. It is made if it isn't
-    /// there; each server needs its own, outside of what it serves. By default nothing is remembered.
+    /// A directory for what is remembered of files, so that a restart hashes nothing twice, and of swarms, so that they
+    /// outlive it. It is made if it isn't there; each server needs its own, outside of what it serves. By default nothing
+    /// is remembered.
     pub state: Option<PathBuf>,
 }
 
@@ -150,6 +153,9 @@ pub struct HttpConfig {
     /// How many connections are held at a time; a further one waits to be accepted. Half of them may be requests that
     /// wait for a file.
     pub max_connections: usize,
+    /// How many announces a second all peers together are asked for; where there are more peers, they are told to
+    /// announce less often, down to once in six hours. 1,000 by default.
+    pub max_announce_rate: NonZeroU32,
 }
 
 impl Default for HttpConfig {
@@ -160,6 +166,7 @@ impl Default for HttpConfig {
             announce_url: None,
             wait: Duration::from_secs(300),
             max_connections: 16_384,
+            max_announce_rate: DEFAULT_MAX_ANNOUNCE_RATE,
         }
     }
 }

@@ -11,11 +11,12 @@ use tracing::warn;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
 pub(super) struct RememberingArgs {
-    /// Where to remember what was hashed, outside of DIR [default: distributor in $XDG_STATE_HOME or ~/.local/state]
+    /// Where to remember what was hashed and who is in which swarm, outside of DIR [default: distributor in
+    /// $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
     state: Option<PathBuf>,
 
-    /// Remember nothing: every start hashes all files
+    /// Remember nothing: every start hashes all files, and swarms begin anew
     #[arg(long)]
     no_state: bool,
 }

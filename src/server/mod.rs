@@ -1,6 +1,7 @@
 //! The composition root: binds the addresses, joins the rooms, runs them until shutdown.
 
 mod listen;
+mod swarms;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::swarms::Swarms;
 use crate::accept;
 use crate::announce::Announces;
 use crate::catalog::Catalog;
@@ -42,8 +44,6 @@ const CLIENT_VERSION: [u8; 4] = *b"0100";
 const MAX_EVENTS: usize = 1024;
 /// How many announces of downloaders the seeder may be behind; it hears of no more until it has caught up.
 const MAX_ANNOUNCED: usize = 1024;
-/// How often silent peers are dropped.
-const EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 /// How long connections may take to end once shutdown was asked for.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -202,7 +202,7 @@ impl Server {
         // Also where nobody polls this any more: what has a thread of its own ends by nothing else.
         let _guard = stop.clone().drop_guard();
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
-        let tracker = Arc::new(Tracker::default());
+        let tracker = Arc::new(Tracker::new(self.config.http.max_announce_rate.get(), Instant::now()));
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
 
         let (state, writer) = self.state.unzip();
@@ -221,6 +221,7 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let traffic = Arc::new(Traffic::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
+        let swarms = Swarms::new(Arc::clone(&tracker), Arc::clone(&catalog), state.clone());
         let metadata = Metadata::new(state);
         let disks = Arc::new(Disks::default());
         let neighbours = Neighbours {
@@ -266,6 +267,7 @@ impl Server {
             shutdown: stop.child_token(),
         };
 
+        swarms.restore().await;
         let mut rooms = JoinSet::new();
         rooms.spawn(ingest.run(self.events, stop.child_token()));
         rooms.spawn(seeder.run(self.peers));
@@ -273,7 +275,8 @@ impl Server {
         if let Some(socket) = self.udp {
             rooms.spawn_blocking(|| udp.run(socket));
         }
-        rooms.spawn(expire_peers(tracker, catalog, stop.child_token()));
+        rooms.spawn(swarms.clone().sweep(stop.child_token()));
+        rooms.spawn(swarms.clone().keep(stop.child_token()));
 
         let result = tokio::select! {
             () = shutdown => Ok(()),
@@ -286,11 +289,15 @@ impl Server {
         // Its thread may be reading a directory on a disk that hangs.
         let ended = tokio::task::spawn_blocking(move || drop(self.watcher));
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await;
-        // What was hashed last is written.
-        let ended = tokio::task::spawn_blocking(move || drop(writer));
+        // What was hashed last is written, and who is in which swarm.
+        let ended = tokio::task::spawn_blocking(move || {
+            drop(writer);
+            swarms.save();
+        });
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             info!(
-                "what was hashed last could not all be remembered in time; it is hashed again at the next start"
+                "not all could be remembered in time: what was hashed last is hashed again at the next start, and \
+                 peers are known again when they announce themselves"
             );
         }
         result
@@ -305,11 +312,4 @@ async fn open_state(
     let roots = Arc::clone(roots);
     // It fails only with the runtime, or by a panic, which is logged; what is remembered can be done without.
     tokio::task::spawn_blocking(move || State::open(&directory, &roots)).await.unwrap_or(Ok(None))
-}
-
-async fn expire_peers(tracker: Arc<Tracker>, catalog: Arc<Catalog>, stop: CancellationToken) {
-    let mut period = tokio::time::interval(EXPIRY_PERIOD);
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
-        tracker.expire(Instant::now(), |info_hash| catalog.is_served(info_hash));
-    }
 }

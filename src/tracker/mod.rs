@@ -1,43 +1,84 @@
-//! Who is in which swarm, and what an announce is answered. No I/O: addresses, times and chance are arguments, and
-//! whether an info hash may be tracked at all is the caller's to know.
+//! Who is in which swarm, for how long, what an announce is answered, and when to come again. No I/O: addresses, times
+//! and chance are arguments, and whether an info hash may be tracked at all is the caller's to know.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `swarm` | one swarm: by what rules a peer comes in, moves and goes |
+//! | `table` | the peers of a swarm, compact, and how they are found |
+//! | `pages`, `parts` | lists and hash tables that grow without a pause |
+//! | `address`, `clock` | addresses and times in few bytes |
+//! | `census` | how many peers there may be, and how many at one address |
+//! | `selection` | which peers an asker is given |
+//! | `interval` | when a peer is to come again |
+//! | `patience` | for how long it counts as present |
+//! | `sweep` | that those who fell silent go, a little at a time |
+//! | `saving` | swarms as pages that outlive the process |
+//! | `departures` | why torrents are no longer tracked |
+//!
+//! Swarms lie in shards, each under a lock of its own that is held for one announce, or for one page of a swarm.
 
+mod address;
+mod census;
+mod clock;
 mod departures;
 mod interval;
+mod pages;
+mod parts;
+mod patience;
+mod saving;
 mod selection;
+#[cfg(test)]
+mod stories;
 mod swarm;
+mod sweep;
+mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod weight;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributor_proto::{AnnounceEvent, AnnounceRequest, InfoHash, PeerAddr, ScrapeStats, canonical};
+use distributor_proto::{
+    AnnounceEvent, AnnounceKey, AnnounceRequest, InfoHash, PeerAddr, PeerId, ScrapeStats, canonical,
+};
 use rand::Rng;
 
+use self::census::Census;
+use self::clock::Clock;
 pub(crate) use self::departures::Departure;
 use self::departures::Departures;
+use self::interval::Standing;
 use self::selection::Asker;
-use self::swarm::{Peer, Swarm};
+use self::swarm::Swarm;
+use self::table::Peer;
 
 /// How many peers an answer holds when the asker doesn't say; what most clients ask for themselves.
 const DEFAULT_NUMWANT: usize = 50;
 /// How many peers an answer holds at the most: what the hungriest client asks for, and still a small packet.
 const MAX_NUMWANT: usize = 200;
-/// How many peers are remembered in all swarms together; a newcomer past that is answered but not remembered.
-const MAX_PEERS: usize = 1_000_000;
+/// How many locks there are for all swarms.
+const SHARDS: usize = 64;
 
 /// All swarms.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tracker {
-    swarms: Mutex<Swarms>,
+    shards: [Mutex<Shard>; SHARDS],
+    census: Census,
+    clock: Clock,
+    /// How many announces a second all peers together are asked for at the most.
+    max_rate: u32,
+    /// What was saved can't be relied on.
+    is_unsaved: AtomicBool,
     departures: Mutex<Departures>,
 }
 
-#[derive(Debug, Default)]
-struct Swarms {
-    by_info_hash: HashMap<InfoHash, Swarm>,
-    peers: usize,
-}
+/// Boxed, so that a table that grows moves little.
+type Shard = HashMap<InfoHash, Box<Swarm>>;
 
 /// What an announce is answered beside peers, as far as the tracker knows: the origin isn't counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +113,33 @@ pub(crate) struct Downloader {
 }
 
 impl Tracker {
-    fn swarms(&self) -> MutexGuard<'_, Swarms> {
-        self.swarms.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A tracker that asks for no more than so many announces a second.
+    pub(crate) fn new(max_rate: u32, now: Instant) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            census: Census::default(),
+            clock: Clock::starting(now),
+            max_rate,
+            is_unsaved: AtomicBool::new(false),
+            departures: Mutex::default(),
+        }
+    }
+
+    /// The shard that a swarm lies in. SHA-1 spreads them evenly.
+    fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {
+        let [.., last] = *info_hash.as_bytes();
+        lock(&self.shards[usize::from(last) % SHARDS])
+    }
+
+    /// Works on a swarm if it is there, and forgets it where nothing is left of it.
+    fn with<T>(&self, info_hash: &InfoHash, work: impl FnOnce(&mut Swarm) -> T) -> Option<T> {
+        let mut shard = self.shard(info_hash);
+        let swarm = shard.get_mut(info_hash)?;
+        let result = work(swarm);
+        if swarm.is_nothing() {
+            shard.remove(info_hash);
+        }
+        Some(result)
     }
 
     /// Takes note of an announce that came from `ip`, and answers it. The caller has made sure that the info hash is
@@ -88,243 +154,91 @@ impl Tracker {
         rng: &mut impl Rng,
         peers: &mut Vec<PeerAddr>,
     ) -> Answer {
+        let now = self.clock.at(now);
         let addr = canonical(SocketAddr::new(ip, request.port));
-        let stopped = request.event == AnnounceEvent::Stopped;
+        let (id, key) = (request.peer_id, request.key.as_ref().map_or(0, digest));
+        let is_leaving = request.event == AnnounceEvent::Stopped;
         let wanted = request.numwant.map_or(DEFAULT_NUMWANT, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let numwant = if stopped { 0 } else { wanted.min(MAX_NUMWANT) };
+        let numwant = if is_leaving { 0 } else { wanted.min(MAX_NUMWANT) };
 
-        let mut swarms = self.swarms();
-        let Swarms { by_info_hash, peers: known } = &mut *swarms;
-        let swarm = by_info_hash.entry(request.info_hash).or_insert_with(|| Swarm::new(now));
-        let before = swarm.len();
-        let (interval, min_interval) = interval::draw(now.saturating_duration_since(swarm.born()), rng);
-        if request.event == AnnounceEvent::Completed {
-            swarm.count_download(addr);
-        }
-        if stopped {
-            swarm.remove(addr);
-        } else if addr.port() != 0 && (swarm.contains(addr) || *known < MAX_PEERS) {
+        let mut shard = self.shard(&request.info_hash);
+        let swarm = shard.entry(request.info_hash).or_insert_with(|| Box::new(Swarm::new(now)));
+        let standing = Standing {
+            // Whoever comes breaks the silence, for itself as well.
+            quiet: swarm.get(addr).map_or(0, |_| swarm.quiet(now)),
+            has_downloaders: !request.is_seed() || swarm.counts().1 > 0,
+            peers: self.census.peers(),
+        };
+        let intervals = interval::draw(standing, self.max_rate, rng);
+        if is_leaving {
+            // The word of one that had the port before may come late.
+            swarm.remove_if(addr, &self.census, |peer| peer.id == id);
+        } else if addr.port() != 0 {
             // Port 0 is what a client says that can't be dialled: it is answered, but nobody is sent to it.
-            let expires = now + interval::expiry(interval);
-            swarm.insert(addr, Peer { id: request.peer_id, expires }, request.is_seed());
+            let patience = patience::patience(intervals.regular, &id);
+            let peer = Peer { addr, id, key, announced: now, patience, is_seed: request.is_seed() };
+            swarm.announced(&peer, request.event == AnnounceEvent::Completed, &self.census);
         }
-        *known = (*known + swarm.len()).saturating_sub(before);
 
         peers.truncate(numwant);
-        let asker = Asker { addr, wants_seeds: request.wants_seeds(), families };
+        let asker = Asker { addr, id, key, wants_seeds: request.wants_seeds(), families };
         selection::choose(swarm, &asker, numwant, now, rng, peers);
         let (complete, incomplete) = swarm.counts();
-        if swarm.is_empty() && swarm.downloads() == 0 {
-            by_info_hash.remove(&request.info_hash);
+        if swarm.is_nothing() {
+            shard.remove(&request.info_hash);
         }
-        Answer { interval, min_interval, complete, incomplete }
+        Answer { interval: intervals.regular, min_interval: intervals.least, complete, incomplete }
     }
 
     /// How a swarm stands; all zero for one that nobody has joined.
     pub(crate) fn scrape(&self, info_hash: &InfoHash) -> ScrapeStats {
-        self.swarms().by_info_hash.get(info_hash).map_or_else(ScrapeStats::default, |swarm| {
+        self.shard(info_hash).get(info_hash).map_or_else(ScrapeStats::default, |swarm| {
             let (complete, incomplete) = swarm.counts();
             ScrapeStats { complete, downloaded: swarm.downloads(), incomplete }
         })
     }
 
+    /// A peer was dialled at `since` and refused, at the very port that it had announced: whatever listened there is
+    /// gone. Nobody is sent to it until it announces again. (That nothing was heard would say less: a firewall may drop
+    /// what comes from us, and let its neighbours through.)
+    pub(crate) fn unreachable(&self, info_hash: &InfoHash, addr: SocketAddr, since: Instant) {
+        let since = self.clock.at(since);
+        self.with(info_hash, |swarm| {
+            swarm.remove_if(canonical(addr), &self.census, |peer| peer.announced <= since);
+        });
+    }
+
+    /// Where the peer of this id that is connected from `ip` says that it can be dialled, if it has announced itself.
+    pub(crate) fn door_of(&self, info_hash: &InfoHash, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
+        self.shard(info_hash).get(info_hash)?.door_of(ip.to_canonical(), id)
+    }
+
     /// A torrent leaves, or will once those who have it are served no more.
     pub(crate) fn depart(&self, info_hash: InfoHash, departure: Departure) {
-        self.departures.lock().unwrap_or_else(PoisonError::into_inner).insert(info_hash, departure);
+        lock(&self.departures).insert(info_hash, departure);
     }
 
     /// Why a torrent that is not served left, if that is remembered.
     pub(crate) fn departure(&self, info_hash: &InfoHash) -> Option<Departure> {
-        self.departures.lock().unwrap_or_else(PoisonError::into_inner).get(info_hash).cloned()
+        lock(&self.departures).get(info_hash).cloned()
     }
 
-    /// Drops the peers that have not announced for too long, and the swarms of what is no longer served: not in the
-    /// moment of its withdrawal, so that a file whose times were touched finds its swarm again once it is hashed anew.
-    /// Takes time for each peer; meant for once a minute.
-    pub(crate) fn expire(&self, now: Instant, is_served: impl Fn(&InfoHash) -> bool) {
-        let mut swarms = self.swarms();
-        swarms.by_info_hash.retain(|info_hash, swarm| {
-            swarm.expire(now);
-            is_served(info_hash) && (!swarm.is_empty() || swarm.downloads() > 0)
-        });
-        swarms.peers = swarms.by_info_hash.values().map(Swarm::len).sum();
+    /// How many swarms and peers there are.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.shards.iter().map(|shard| lock(shard).len()).sum(), self.census.peers())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use distributor_proto::{PeerFormat, PeerId};
-    use rand::SeedableRng;
-    use rand::rngs::SmallRng;
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    const HASH: InfoHash = InfoHash::new([7; 20]);
-
-    struct Told {
-        answer: Answer,
-        peers: Vec<PeerAddr>,
+/// A key in four bytes (FNV-1a), the same after a restart; 0 for none, which is what all zeroes say.
+fn digest(key: &AnnounceKey) -> u32 {
+    if key.as_bytes().iter().all(|byte| *byte == 0) {
+        return 0;
     }
-
-    struct Room {
-        tracker: Tracker,
-        now: Instant,
-        rng: SmallRng,
-    }
-
-    impl Room {
-        fn new() -> Self {
-            Self { tracker: Tracker::default(), now: Instant::now(), rng: SmallRng::seed_from_u64(1) }
-        }
-
-        fn announce(&mut self, host: u8, left: u64, event: AnnounceEvent) -> Told {
-            self.announce_for(host, 6881, left, event, None)
-        }
-
-        fn announce_for(
-            &mut self,
-            host: u8,
-            port: u16,
-            left: u64,
-            event: AnnounceEvent,
-            numwant: Option<u32>,
-        ) -> Told {
-            let request = AnnounceRequest {
-                info_hash: HASH,
-                peer_id: PeerId::new([host; 20]),
-                port,
-                uploaded: 0,
-                downloaded: u64::from(left == 0),
-                left: Some(left),
-                event,
-                numwant,
-                key: None,
-                format: PeerFormat::Compact,
-            };
-            let (ip, mut peers) = (IpAddr::from([10, 0, 0, host]), Vec::new());
-            let answer =
-                self.tracker.announce(&request, ip, Families::Both, self.now, &mut self.rng, &mut peers);
-            Told { answer, peers }
-        }
-    }
-
-    fn hosts(told: &Told) -> Vec<u8> {
-        let mut hosts: Vec<u8> = told
-            .peers
-            .iter()
-            .map(|peer| match peer.addr.ip() {
-                IpAddr::V4(ip) => ip.octets()[3],
-                IpAddr::V6(_) => panic!("a v6 peer in a v4 swarm"),
-            })
-            .collect();
-        hosts.sort_unstable();
-        hosts
-    }
-
-    #[test]
-    fn gives_a_downloader_everyone_but_itself() {
-        let mut room = Room::new();
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Started)), [0; 0]);
-        assert_eq!(hosts(&room.announce(2, 0, AnnounceEvent::Started)), [1]);
-        let told = room.announce(3, 10, AnnounceEvent::Started);
-        assert_eq!(hosts(&told), [1, 2]);
-        assert_eq!((told.answer.complete, told.answer.incomplete), (1, 2));
-    }
-
-    #[test]
-    fn gives_a_seeder_no_seeders() {
-        let mut room = Room::new();
-        room.announce(1, 10, AnnounceEvent::Started);
-        room.announce(2, 0, AnnounceEvent::Started);
-        assert_eq!(hosts(&room.announce(3, 0, AnnounceEvent::Started)), [1]);
-    }
-
-    #[test]
-    fn moves_a_peer_that_completed_and_counts_its_download_once() {
-        let mut room = Room::new();
-        room.announce(1, 10, AnnounceEvent::Started);
-        room.announce(1, 0, AnnounceEvent::Completed);
-        let Told { answer, .. } = room.announce(1, 0, AnnounceEvent::Completed);
-        assert_eq!((answer.complete, answer.incomplete), (1, 0));
-        let stats = room.tracker.scrape(&HASH);
-        assert_eq!((stats.complete, stats.downloaded, stats.incomplete), (1, 1, 0));
-    }
-
-    #[test]
-    fn forgets_a_peer_that_stops_and_gives_it_nobody() {
-        let mut room = Room::new();
-        room.announce(1, 10, AnnounceEvent::Started);
-        room.announce(2, 10, AnnounceEvent::Started);
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Stopped)), [0; 0]);
-        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [0; 0]);
-        room.announce(2, 10, AnnounceEvent::Stopped);
-        assert!(room.tracker.swarms().by_info_hash.is_empty());
-        assert_eq!(room.tracker.swarms().peers, 0);
-    }
-
-    #[test]
-    fn knows_peers_by_address_and_port() {
-        let mut room = Room::new();
-        room.announce_for(1, 6881, 10, AnnounceEvent::Started, None);
-        room.announce_for(1, 6882, 10, AnnounceEvent::Started, None);
-        let told = room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, None);
-        assert_eq!(hosts(&told), [1]);
-        assert_eq!(told.answer.incomplete, 2);
-    }
-
-    #[test]
-    fn answers_but_never_names_a_peer_without_a_port() {
-        let mut room = Room::new();
-        room.announce(1, 10, AnnounceEvent::Started);
-        assert_eq!(hosts(&room.announce_for(2, 0, 10, AnnounceEvent::Started, None)), [1]);
-        assert_eq!(hosts(&room.announce(1, 10, AnnounceEvent::Periodic)), [0; 0]);
-    }
-
-    #[test]
-    fn holds_numwant_within_its_bounds() {
-        let mut room = Room::new();
-        for host in 0..=255 {
-            room.announce(host, 10, AnnounceEvent::Started);
-        }
-        let mut ask = |numwant| room.announce_for(1, 6881, 10, AnnounceEvent::Periodic, numwant).peers.len();
-        assert_eq!(ask(None), DEFAULT_NUMWANT);
-        assert_eq!(ask(Some(0)), 0);
-        assert_eq!(ask(Some(3)), 3);
-        assert_eq!(ask(Some(u32::MAX)), MAX_NUMWANT);
-    }
-
-    #[test]
-    fn expires_peers_that_fell_silent() {
-        let mut room = Room::new();
-        let Told { answer, .. } = room.announce(1, 10, AnnounceEvent::Started);
-        room.now += interval::expiry(answer.interval);
-        room.announce(2, 10, AnnounceEvent::Started);
-        room.now += Duration::from_secs(1);
-        assert_eq!(
-            hosts(&room.announce(2, 10, AnnounceEvent::Periodic)),
-            [0; 0],
-            "not even before the sweep"
-        );
-        room.tracker.expire(room.now, |_| true);
-        assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
-    }
-
-    #[test]
-    fn drops_the_swarm_of_what_is_no_longer_served() {
-        let mut room = Room::new();
-        room.announce(1, 10, AnnounceEvent::Started);
-        room.announce(1, 0, AnnounceEvent::Completed);
-        room.tracker.expire(room.now, |info_hash| *info_hash != HASH);
-        assert!(room.tracker.swarms().by_info_hash.is_empty());
-        assert_eq!(room.tracker.swarms().peers, 0);
-    }
-
-    #[test]
-    fn remembers_no_more_peers_than_its_bound() {
-        let mut room = Room::new();
-        room.tracker.swarms().peers = MAX_PEERS - 1;
-        room.announce(1, 10, AnnounceEvent::Started);
-        room.announce(2, 10, AnnounceEvent::Started);
-        assert_eq!(room.tracker.scrape(&HASH).incomplete, 1);
-        assert_eq!(hosts(&room.announce(2, 10, AnnounceEvent::Periodic)), [1], "but it is answered");
-    }
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    key.as_bytes().iter().fold(0x811c_9dc5, mix).max(1)
 }

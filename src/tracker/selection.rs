@@ -1,68 +1,110 @@
 //! Which peers an asker is given: a pure function of the swarm, the asker, the time and chance.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
-use distributor_proto::PeerAddr;
+use distributor_proto::{PeerAddr, PeerId};
 use rand::{Rng, RngExt};
 
 use super::Families;
-use super::swarm::{Peer, Peers, Swarm};
+use super::address::Address;
+use super::clock::Seconds;
+use super::swarm::Swarm;
+use super::table::{Entry, Pool, Table};
+
+/// How many peers are passed over that can't be given before a search ends: those that expired, until the next sweep,
+/// and the asker itself. So an answer takes as long as it is, however large the swarm.
+const MAX_PASSED_OVER: usize = 4096;
 
 /// Who is to be told of others.
 pub(super) struct Asker {
     pub(super) addr: SocketAddr,
+    pub(super) id: PeerId,
+    /// The digest of its key; 0 for one that has none.
+    pub(super) key: u32,
     pub(super) wants_seeds: bool,
     /// Which peers it can be told of.
     pub(super) families: Families,
 }
 
-/// Adds peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself nor one
-/// that expired. Peers of the asker's own address family come first, since it is known to have that. One that has no
-/// use for seeds is given downloaders only: two seeds have nothing to say to each other. Nobody but a peer on the
-/// tracker's own host is given loopback addresses, which mean another host to everyone else.
+/// Adds peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself, be it
+/// at another of its addresses, nor one that expired. Peers of the asker's own address family come first, since it is
+/// known to have that. One that has no use for seeds is given downloaders only: two seeds have nothing to say to each
+/// other. Nobody but a peer on the tracker's own host is given loopback addresses, which mean another host to everyone
+/// else.
 pub(super) fn choose(
     swarm: &Swarm,
     asker: &Asker,
     enough: usize,
-    now: Instant,
+    now: Seconds,
     rng: &mut impl Rng,
     chosen: &mut Vec<PeerAddr>,
 ) {
-    let own = asker.addr;
-    let fits = |addr: &SocketAddr| *addr != own && (own.ip().is_loopback() || !addr.ip().is_loopback());
-    let families = match asker.families {
-        Families::Own => 1,
-        Families::Both => 2,
-    };
-    for family in swarm.families(own).into_iter().take(families) {
-        let seeders = asker.wants_seeds.then_some(&family.seeders);
-        let pools = Pools { first: &family.downloaders, second: seeders };
-        let places = Walk::new(pools.len(), rng);
-        let alive = places.filter_map(|place| pools.get(place)).filter(|(_, peer)| peer.expires > now);
-        let fitting = alive.filter(|(addr, _)| fits(addr));
-        let wanted = enough.saturating_sub(chosen.len());
-        chosen.reserve(wanted.min(pools.len()));
-        chosen.extend(fitting.take(wanted).map(|(addr, peer)| PeerAddr { addr: *addr, id: Some(peer.id) }));
-    }
-}
-
-/// Two tables drawn from as if they were one.
-struct Pools<'a> {
-    first: &'a Peers,
-    second: Option<&'a Peers>,
-}
-
-impl Pools<'_> {
-    fn len(&self) -> usize {
-        self.first.len() + self.second.map_or(0, Peers::len)
-    }
-
-    fn get(&self, place: usize) -> Option<(&SocketAddr, &Peer)> {
-        match place.checked_sub(self.first.len()) {
-            None => self.first.get_index(place),
-            Some(place) => self.second?.get_index(place),
+    let is_both = asker.families == Families::Both;
+    if asker.addr.is_ipv4() {
+        draw(&swarm.v4, asker, enough, now, rng, chosen);
+        if is_both {
+            draw(&swarm.v6, asker, enough, now, rng, chosen);
         }
+    } else {
+        draw(&swarm.v6, asker, enough, now, rng, chosen);
+        if is_both {
+            draw(&swarm.v4, asker, enough, now, rng, chosen);
+        }
+    }
+}
+
+fn draw<A: Address>(
+    table: &Table<A>,
+    asker: &Asker,
+    enough: usize,
+    now: Seconds,
+    rng: &mut impl Rng,
+    chosen: &mut Vec<PeerAddr>,
+) {
+    let pools = Pools::of(table, asker);
+    let wanted = enough.saturating_sub(chosen.len()).min(pools.len());
+    if wanted == 0 {
+        return;
+    }
+    chosen.reserve(wanted);
+    let is_asker = |entry: &Entry<A>| entry.addr() == asker.addr || entry.is(&asker.id, asker.key);
+    let drawn =
+        Walk::new(pools.len(), rng).take(wanted + MAX_PASSED_OVER).filter_map(|place| pools.get(place));
+    let fitting = drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry));
+    chosen.extend(fitting.take(wanted).map(|entry| PeerAddr { addr: entry.addr(), id: Some(entry.id()) }));
+}
+
+/// The pools of a table that an asker is given peers of, drawn from as if they were one.
+struct Pools<'a, A> {
+    table: &'a Table<A>,
+    asked: [bool; Pool::ALL.len()],
+}
+
+impl<'a, A: Address> Pools<'a, A> {
+    fn of(table: &'a Table<A>, asker: &Asker) -> Self {
+        let is_asked = |pool: Pool| {
+            (asker.wants_seeds || !pool.seeds) && (asker.addr.ip().is_loopback() || !pool.loopback)
+        };
+        Self { table, asked: Pool::ALL.map(is_asked) }
+    }
+
+    fn pools(&self) -> impl Iterator<Item = Pool> {
+        Pool::ALL.into_iter().zip(self.asked).filter(|(_, asked)| *asked).map(|(pool, _)| pool)
+    }
+
+    fn len(&self) -> usize {
+        self.pools().map(|pool| self.table.pool(pool).len()).sum()
+    }
+
+    fn get(&self, mut place: usize) -> Option<&'a Entry<A>> {
+        for pool in self.pools() {
+            let pool = self.table.pool(pool);
+            match place.checked_sub(pool.len()) {
+                None => return pool.get(place),
+                Some(beyond) => place = beyond,
+            }
+        }
+        None
     }
 }
 
@@ -113,21 +155,28 @@ fn gcd(a: usize, b: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use distributor_proto::PeerId;
+    use crate::tracker::census::Census;
+    use crate::tracker::table::Peer;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use std::collections::HashSet;
-    use std::time::Duration;
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
-    fn swarm(now: Instant, peers: impl IntoIterator<Item = (SocketAddr, bool)>) -> Swarm {
-        let mut swarm = Swarm::new(now);
-        for (addr, seeder) in peers {
-            let peer = Peer { id: PeerId::new([1; 20]), expires: now + Duration::from_secs(1) };
-            swarm.insert(addr, peer, seeder);
+    const NOW: Seconds = Seconds::new(100);
+
+    fn peer(addr: SocketAddr, is_seed: bool) -> Peer {
+        let id = PeerId::new([1; 20]);
+        Peer { addr, id, key: 1, announced: NOW, patience: 1, is_seed }
+    }
+
+    fn swarm(peers: impl IntoIterator<Item = (SocketAddr, bool)>) -> Swarm {
+        let (mut swarm, census) = (Swarm::new(NOW), Census::default());
+        for ((addr, is_seed), n) in peers.into_iter().zip(2..) {
+            let peer = Peer { key: n, ..peer(addr, is_seed) };
+            swarm.announced(&peer, false, &census);
         }
         swarm
     }
@@ -137,10 +186,11 @@ mod tests {
         asker: &str,
         families: Families,
         want: usize,
-        now: Instant,
+        now: Seconds,
         rng: &mut impl Rng,
     ) -> Vec<SocketAddr> {
-        let asker = Asker { addr: addr(asker), wants_seeds: true, families };
+        let asker =
+            Asker { addr: addr(asker), id: PeerId::new([1; 20]), key: 1, wants_seeds: true, families };
         let mut chosen = Vec::new();
         super::choose(swarm, &asker, want, now, rng, &mut chosen);
         chosen.into_iter().map(|peer| peer.addr).collect()
@@ -169,13 +219,12 @@ mod tests {
 
     #[test]
     fn draws_every_peer_sooner_or_later_and_none_twice() {
-        let now = Instant::now();
         let all: Vec<SocketAddr> = (0..100).map(|n| SocketAddr::from(([10, 0, 0, n], 6881))).collect();
-        let swarm = swarm(now, all.iter().map(|addr| (*addr, addr.ip().to_string().ends_with('5'))));
+        let swarm = swarm(all.iter().map(|addr| (*addr, addr.ip().to_string().ends_with('5'))));
         let mut rng = SmallRng::seed_from_u64(1);
         let mut seen = HashSet::new();
         for _ in 0..100 {
-            let drawn = choose(&swarm, "10.0.0.0:6881", Families::Both, 10, now, &mut rng);
+            let drawn = choose(&swarm, "10.0.0.0:6881", Families::Both, 10, NOW, &mut rng);
             assert_eq!(drawn.len(), 10);
             assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 10);
             seen.extend(drawn);
@@ -186,25 +235,52 @@ mod tests {
 
     #[test]
     fn finds_the_last_peer_that_has_not_expired() {
-        let now = Instant::now();
-        let mut swarm = swarm(now, (0..200).map(|n| (SocketAddr::from(([10, 0, 0, n], 6881)), false)));
-        let later = now + Duration::from_secs(5);
-        let alive = Peer { id: PeerId::new([2; 20]), expires: later + Duration::from_secs(1) };
-        swarm.insert(addr("10.0.0.77:6881"), alive, false);
+        let mut swarm = swarm((0..200).map(|n| (SocketAddr::from(([10, 0, 0, n], 6881)), false)));
+        let later = Seconds::new(105);
+        let alive = Peer { announced: later, key: 9, ..peer(addr("10.0.0.77:6881"), false) };
+        swarm.announced(&alive, false, &Census::default());
         let mut rng = SmallRng::seed_from_u64(1);
         let drawn = choose(&swarm, "10.0.1.1:6881", Families::Both, 5, later, &mut rng);
         assert_eq!(drawn, [addr("10.0.0.77:6881")]);
     }
 
     #[test]
-    fn prefers_the_family_of_the_asker_and_fills_up_with_the_other() {
-        let now = Instant::now();
-        let swarm = swarm(
-            now,
-            [(addr("10.0.0.1:1"), false), (addr("[2001:db8::1]:1"), false), (addr("[2001:db8::2]:1"), false)],
-        );
+    fn looks_at_no_more_peers_than_it_may() {
+        let hosts = (0..2 * MAX_PASSED_OVER as u32).map(|n| std::net::Ipv4Addr::from(0x0a01_0000 + n));
+        let mut swarm = swarm(hosts.map(|ip| (SocketAddr::from((ip, 1)), false)));
+        let later = Seconds::new(105);
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut draw = |asker, want| choose(&swarm, asker, Families::Both, want, now, &mut rng);
+        let alive = Peer { announced: later, key: 9, ..peer(addr("10.0.0.77:1"), false) };
+        swarm.announced(&alive, false, &Census::default());
+        let found =
+            (0..200).filter(|_| !choose(&swarm, "10.0.0.1:1", Families::Both, 1, later, &mut rng).is_empty());
+        assert!((50..150).contains(&found.count()), "it gets about half way through");
+    }
+
+    #[test]
+    fn tells_nobody_of_itself_at_another_of_its_addresses() {
+        let swarm = swarm([(addr("[2001:db8::1]:1"), false)]);
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut draw = |key| {
+            let id = PeerId::new([1; 20]);
+            let asker =
+                Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, families: Families::Both };
+            let mut chosen = Vec::new();
+            super::choose(&swarm, &asker, 9, NOW, &mut rng, &mut chosen);
+            chosen.len()
+        };
+        assert_eq!([draw(2), draw(3)], [0, 1]);
+    }
+
+    #[test]
+    fn prefers_the_family_of_the_asker_and_fills_up_with_the_other() {
+        let swarm = swarm([
+            (addr("10.0.0.1:1"), false),
+            (addr("[2001:db8::1]:1"), false),
+            (addr("[2001:db8::2]:1"), false),
+        ]);
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut draw = |asker, want| choose(&swarm, asker, Families::Both, want, NOW, &mut rng);
         assert_eq!(draw("10.0.0.9:1", 1), [addr("10.0.0.1:1")]);
         assert_eq!(draw("10.0.0.9:1", 9).len(), 3);
         let drawn = draw("[2001:db8::9]:1", 2);
@@ -214,20 +290,18 @@ mod tests {
 
     #[test]
     fn names_no_peer_of_a_family_that_the_answer_has_no_place_for() {
-        let now = Instant::now();
-        let swarm = swarm(now, [(addr("10.0.0.1:1"), false), (addr("[2001:db8::1]:1"), true)]);
+        let swarm = swarm([(addr("10.0.0.1:1"), false), (addr("[2001:db8::1]:1"), true)]);
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut draw = |asker| choose(&swarm, asker, Families::Own, 9, now, &mut rng);
+        let mut draw = |asker| choose(&swarm, asker, Families::Own, 9, NOW, &mut rng);
         assert_eq!(draw("10.0.0.9:1"), [addr("10.0.0.1:1")]);
         assert_eq!(draw("[2001:db8::9]:1"), [addr("[2001:db8::1]:1")]);
     }
 
     #[test]
     fn gives_loopback_peers_to_loopback_askers_only() {
-        let now = Instant::now();
-        let swarm = swarm(now, [(addr("127.0.0.1:1"), false)]);
+        let swarm = swarm([(addr("127.0.0.1:1"), false)]);
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut draw = |asker| choose(&swarm, asker, Families::Both, 9, now, &mut rng);
+        let mut draw = |asker| choose(&swarm, asker, Families::Both, 9, NOW, &mut rng);
         assert!(draw("10.0.0.1:1").is_empty());
         assert_eq!(draw("127.0.0.1:2").len(), 1);
     }
