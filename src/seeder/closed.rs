@@ -58,6 +58,17 @@ impl Closed {
         }
     }
 
+    /// Whether nobody listens where we dialled. That there was no answer at all would say less.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Whether the peer's system knew nothing of the connection any more, or its program threw it away.
+    pub(super) fn is_reset(&self) -> bool {
+        let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        matches!(self, Self::Io(error) if kinds.contains(&error.kind()))
+    }
+
     /// The torrent whose file the connection found fault with.
     pub(super) fn doubted(&self) -> Option<&Arc<Torrent>> {
         match self {

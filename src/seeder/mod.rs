@@ -55,7 +55,7 @@ use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::tracker::Downloader;
+use crate::tracker::{Downloader, Tracker};
 use crate::traffic::{SAMPLING, Traffic};
 
 /// How often it is seen whose turn is over; that much longer than meant can one last. Rates are sampled then too.
@@ -96,6 +96,9 @@ struct Shared {
     traffic: Arc<Traffic>,
     half_open: Arc<HalfOpen>,
     dialler: Mutex<Dialler>,
+    /// Whether anybody is dialled at all.
+    may_dial: bool,
+    tracker: Arc<Tracker>,
     /// A permit for each connection that is being made.
     dials: Arc<Semaphore>,
     dials_by_address: Arc<Addresses>,
@@ -120,6 +123,8 @@ pub(crate) struct Neighbours {
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traffic: Arc<Traffic>,
+    /// Who is told of peers that are gone.
+    pub(crate) tracker: Arc<Tracker>,
     /// Hosts that have just announced that they download.
     pub(crate) downloaders: mpsc::Receiver<Downloader>,
     /// How fast to upload, now and whenever that changes.
@@ -136,8 +141,18 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, mut downloaders, rates } =
-            neighbours;
+        let Neighbours {
+            catalog,
+            metadata,
+            disks,
+            ingest,
+            store,
+            metrics,
+            traffic,
+            tracker,
+            mut downloaders,
+            rates,
+        } = neighbours;
         if !config.dial {
             downloaders.close();
         }
@@ -167,6 +182,8 @@ impl Seeder {
             traffic,
             half_open: HalfOpen::new(half_open),
             dialler: Mutex::default(),
+            may_dial: config.dial,
+            tracker,
             dials: Arc::new(Semaphore::new(MAX_DIALS)),
             dials_by_address: Addresses::new(MAX_DIALS_PER_ADDRESS),
             hold_off: Mutex::new(HoldOff::new(patience)),

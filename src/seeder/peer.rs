@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributor_proto::{Output, Session, SessionConfig, SessionError, Transmit, canonical};
+use distributor_proto::{
+    InfoHash, Output, PeerId, Session, SessionConfig, SessionError, Transmit, canonical,
+};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
@@ -21,6 +23,7 @@ use crate::accept::Admission;
 use crate::catalog::Torrent;
 use crate::config::Encryption;
 use crate::ingest::Doubt;
+use crate::tracker::Downloader;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +72,9 @@ impl Shared {
         let opened = self.open(opening, began, &handshaking).await?;
         let session = Session::accept(began, session, addr.ip());
         let mut connection = Connection::accepted(opened, addr, session, handshaking, self)?;
-        Ok(connection.run().await)
+        let closed = connection.run().await;
+        self.look_after(addr, connection.peer(), &closed);
+        Ok(closed)
     }
 
     /// Dials a peer and serves it: in the clear, encrypted, or the one after the other, as the policy says.
@@ -84,12 +89,15 @@ impl Shared {
         for encrypted in ways {
             let Some(permit) = permit.take().or_else(|| self.may_dial(addr.ip())) else { return };
             debug!(peer = %addr, info_hash = %torrent.info_hash(), encrypted, "dialling");
-            let mut greeted = false;
+            let (mut greeted, began) = (false, Instant::now());
             let closed = self
                 .call(addr, *encrypted, &torrent, permit, &mut greeted)
                 .await
                 .unwrap_or_else(|closed| closed);
             self.conclude(addr, &closed);
+            if closed.is_refusal() {
+                self.tracker.unreachable(&torrent.info_hash(), addr, began);
+            }
             if greeted || !is_silence(&closed) {
                 return;
             }
@@ -130,6 +138,7 @@ impl Shared {
         let closed = connection.run().await;
         self.metrics.peers.dec();
         *greeted = connection.is_greeted();
+        self.look_after(addr, connection.peer(), &closed);
         Ok(closed)
     }
 
@@ -158,6 +167,15 @@ impl Shared {
                 Ok(opened) => Ok(opened?),
                 Err(_) => Err(Closed::OpeningTimedOut),
             },
+        }
+    }
+
+    /// A connection that was reset may be the end of its host, or of the connection alone: many clients end those so that
+    /// they don't need. So the peer is dialled where it says that it can be; whether it refuses tells which it was.
+    fn look_after(&self, addr: SocketAddr, peer: Option<(InfoHash, PeerId)>, closed: &Closed) {
+        let Some((info_hash, id)) = peer.filter(|_| self.may_dial && closed.is_reset()) else { return };
+        if let Some(addr) = self.tracker.door_of(&info_hash, addr.ip(), &id) {
+            self.dialler().announced(Downloader { info_hash, addr }, Instant::now());
         }
     }
 

@@ -113,6 +113,11 @@ pub(super) struct Membership {
 pub(super) struct Duplicate;
 
 impl Membership {
+    /// For which torrent it is and who the peer is, once it has said so.
+    pub(super) fn peer(&self) -> Option<(InfoHash, PeerId)> {
+        Some((self.info_hash, self.peer_id?))
+    }
+
     /// Which of the torrent's pieces were given to anybody.
     pub(super) fn spread(&self) -> &Spread {
         &self.spread

@@ -232,6 +232,7 @@ impl Server {
             store,
             metrics: Arc::clone(&metrics),
             traffic: Arc::clone(&traffic),
+            tracker: Arc::clone(&tracker),
             downloaders: announced,
             rates: self.rates.subscribe(),
         };

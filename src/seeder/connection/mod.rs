@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributor_proto::{InfoHash, Input, Seeding, Session};
+use distributor_proto::{InfoHash, Input, PeerId, Seeding, Session};
 use tokio::io::Interest;
 
 use self::sending::Obstacle;
@@ -149,6 +149,11 @@ impl<'a> Connection<'a> {
             peer_may_send: true,
             finished: false,
         })
+    }
+
+    /// For which torrent it is and who the peer is, once it has said so.
+    pub(super) fn peer(&self) -> Option<(InfoHash, PeerId)> {
+        self.membership.as_ref()?.peer()
     }
 
     /// Whether the peer has said who it is.
