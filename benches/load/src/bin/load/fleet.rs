@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use distributor_load::Torrent;
+use distributor_load::{Processes, Torrent, own_cpu};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
@@ -11,7 +11,6 @@ use rustix::time::Timespec;
 
 use crate::connection::Connection;
 use crate::options::Options;
-use crate::process::Processes;
 use crate::report::{Report, Tally};
 use crate::walk::Walk;
 
@@ -204,9 +203,4 @@ impl<'a> Fleet<'a> {
             wrong_pieces: checked().map(|(_, wrong)| wrong).sum(),
         })
     }
-}
-
-fn own_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -18,7 +18,6 @@
 //! | `http` | one connection's side of HTTP |
 //! | `walk` | which blocks a connection asks for, in which order |
 //! | `check` | whether what came are the file's pieces |
-//! | `process` | what the kernel says of the seeder |
 //! | `report` | the figures, for people and for scripts |
 
 mod check;
@@ -28,7 +27,6 @@ mod fleet;
 mod http;
 mod options;
 mod peer;
-mod process;
 mod report;
 mod walk;
 

@@ -1,17 +1,21 @@
-//! What the kernel says of the seeder's processes: the processor time they took and the memory that is theirs alone.
+//! What the kernel says of the processes that are measured: the processor time they took and the memory that is theirs alone.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// The seeder's processes.
+/// Processes that are measured, by their numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Processes(pub(crate) Vec<i32>);
+pub struct Processes(pub Vec<i32>);
 
 impl Processes {
     /// Processor time since they began, in user space and in the kernel.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+    ///
+    /// # Errors
+    ///
+    /// When one of them has ended.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut ticks = 0;
         for pid in &self.0 {
             let stat = read(*pid, "stat")?;
@@ -25,7 +29,11 @@ impl Processes {
     }
 
     /// Bytes of private memory (RssAnon): what is mapped of files is the page cache's.
-    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+    ///
+    /// # Errors
+    ///
+    /// When one of them has ended.
+    pub fn memory(&self) -> anyhow::Result<u64> {
         let mut bytes = 0;
         for pid in &self.0 {
             let status = read(*pid, "status")?;
@@ -39,5 +47,11 @@ impl Processes {
 
 fn read(pid: i32, name: &str) -> anyhow::Result<String> {
     let path = format!("/proc/{pid}/{name}");
-    fs::read_to_string(&path).with_context(|| format!("{path} can't be read: has the seeder ended?"))
+    fs::read_to_string(&path).with_context(|| format!("{path} can't be read: has it ended?"))
+}
+
+/// Processor time of this process, in user space and in the kernel.
+pub fn own_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
