@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    bencode::{put_bytes, put_bytes_pair, put_number_pair},
-    compact::{COMPACT_V4_LEN, canonical, put_compact},
+    bencode::{put_bytes, put_bytes_len, put_bytes_pair, put_number_pair},
+    compact::{COMPACT_V4_LEN, COMPACT_V6_LEN, canonical, put_compact},
     id::{InfoHash, PeerId},
     query::{QueryError, pairs},
 };
@@ -274,31 +274,38 @@ impl AnnounceResponse {
     #[must_use]
     pub fn encode(&self, format: PeerFormat) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.peers.len() * COMPACT_V4_LEN);
-        out.push(b'd');
-        put_number_pair(&mut out, "complete", self.complete);
-        match self.external_ip.map(|ip| ip.to_canonical()) {
-            Some(IpAddr::V4(ip)) => put_bytes_pair(&mut out, "external ip", &ip.octets()),
-            Some(IpAddr::V6(ip)) => put_bytes_pair(&mut out, "external ip", &ip.octets()),
-            None => {}
-        }
-        put_number_pair(&mut out, "incomplete", self.incomplete);
-        put_number_pair(&mut out, "interval", self.interval);
-        put_number_pair(&mut out, "min interval", self.min_interval);
-        match format {
-            PeerFormat::Compact => self.put_compact(&mut out),
-            PeerFormat::Dictionaries { peer_ids } => self.put_dictionaries(&mut out, peer_ids),
-        }
-        out.push(b'e');
+        self.encode_into(format, &mut out);
         out
     }
 
-    fn put_compact(&self, out: &mut Vec<u8>) {
-        let (mut v4, mut v6) = (Vec::with_capacity(self.peers.len() * COMPACT_V4_LEN), Vec::new());
-        for peer in &self.peers {
-            put_compact(peer.addr, if canonical(peer.addr).is_ipv4() { &mut v4 } else { &mut v6 });
+    /// Appends what [`encode`](Self::encode) gives: to a buffer that is used again, no memory is taken.
+    pub fn encode_into(&self, format: PeerFormat, out: &mut Vec<u8>) {
+        out.push(b'd');
+        put_number_pair(out, "complete", self.complete);
+        match self.external_ip.map(|ip| ip.to_canonical()) {
+            Some(IpAddr::V4(ip)) => put_bytes_pair(out, "external ip", &ip.octets()),
+            Some(IpAddr::V6(ip)) => put_bytes_pair(out, "external ip", &ip.octets()),
+            None => {}
         }
-        put_bytes_pair(out, "peers", &v4);
-        put_bytes_pair(out, "peers6", &v6);
+        put_number_pair(out, "incomplete", self.incomplete);
+        put_number_pair(out, "interval", self.interval);
+        put_number_pair(out, "min interval", self.min_interval);
+        match format {
+            PeerFormat::Compact => self.put_compact(out),
+            PeerFormat::Dictionaries { peer_ids } => self.put_dictionaries(out, peer_ids),
+        }
+        out.push(b'e');
+    }
+
+    fn put_compact(&self, out: &mut Vec<u8>) {
+        let of_v4 = |peer: &&PeerAddr| canonical(peer.addr).is_ipv4();
+        let v4 = self.peers.iter().filter(of_v4).count();
+        put_bytes(out, b"peers");
+        put_bytes_len(out, v4 * COMPACT_V4_LEN);
+        self.peers.iter().filter(of_v4).for_each(|peer| put_compact(peer.addr, out));
+        put_bytes(out, b"peers6");
+        put_bytes_len(out, (self.peers.len() - v4) * COMPACT_V6_LEN);
+        self.peers.iter().filter(|peer| !of_v4(peer)).for_each(|peer| put_compact(peer.addr, out));
     }
 
     fn put_dictionaries(&self, out: &mut Vec<u8>, peer_ids: bool) {

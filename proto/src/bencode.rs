@@ -12,6 +12,9 @@ use bendy::decoding::{Decoder, DictDecoder, Object};
 /// (`announce-list` is a list of lists in a dictionary); the rest is room for keys that we don't know.
 pub const MAX_DEPTH: usize = 16;
 
+/// Of a `u64`.
+const MAX_DIGITS: usize = 20;
+
 /// Why bytes can't be read as bencode, or not as what was expected there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BencodeError {
@@ -123,9 +126,14 @@ impl<'a> Value<'_, 'a> {
 
 /// Appends a byte string.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_decimal(out, bytes.len() as u64);
-    out.push(b':');
+    put_bytes_len(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+/// Appends what stands before a byte string; the caller appends its bytes.
+pub(crate) fn put_bytes_len(out: &mut Vec<u8>, len: usize) {
+    put_decimal(out, len as u64);
+    out.push(b':');
 }
 
 /// Appends a number.
@@ -148,7 +156,16 @@ pub(crate) fn put_number_pair(out: &mut Vec<u8>, key: &str, number: impl Into<u6
 }
 
 fn put_decimal(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(number.to_string().as_bytes());
+    // As `to_string`, but without a string: an answer has a dozen of them.
+    let (mut digits, mut first, mut left) = ([0; MAX_DIGITS], MAX_DIGITS, number);
+    while let Some(digit) = first.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+        *digit = b'0' + (left % 10) as u8;
+        (first, left) = (first - 1, left / 10);
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -222,6 +239,15 @@ mod tests {
         assert_eq!(split_dict(b"i1ede"), Err(BencodeError::NotADictionary));
         for input in [&b"d"[..], b"d1:ai1e", &[b'd'; 10_000], b"d1:bde1:adee"] {
             assert!(matches!(split_dict(input), Err(BencodeError::Malformed(_))), "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn writes_the_digits_of_any_number() {
+        for number in [0, 7, 10, 99, 100, 1_234_567_890, u64::MAX] {
+            let mut out = Vec::new();
+            put_number(&mut out, number);
+            assert_eq!(out, format!("i{number}e").into_bytes());
         }
     }
 
