@@ -20,6 +20,7 @@
 //! | `announce` | [`AnnounceRequest`], [`AnnounceResponse`] | BEP 3, 7, 21, 23, 24, 31 |
 //! | `scrape` | [`parse_scrape`], [`encode_scrape`] | BEP 48 |
 //! | `udp/` | [`UdpRequest`], [`ConnectionIds`], [`encode_udp_announce`]: announces and scrapes over UDP | BEP 15, 41 |
+//! | `proxy` | [`ProxyHeader`]: for whom a proxy speaks | the PROXY protocol |
 //! | `compact` | [`canonical`] addresses and their 6 and 18 byte forms | BEP 7, 23 |
 //! | `handshake` | [`Handshake`], [`Extensions`] | BEP 3, 6, 10 |
 //! | `message` | [`Message`], [`block_header`] | BEP 3, 5, 6, 10 |
@@ -48,6 +49,7 @@ mod magnet;
 mod message;
 mod metainfo;
 mod mse;
+mod proxy;
 mod query;
 mod scrape;
 mod session;
@@ -78,6 +80,7 @@ pub use mse::{
     MAX_INITIAL_LEN, MAX_MSE_KEPT_LEN, MAX_MSE_PADDING, MSE_SECRET_LEN, MseError, MseInitiator, MseOffer,
     MseProgress, MseResponder, MseStream, Rc4Pair, TorrentDigest, begins_in_the_clear,
 };
+pub use proxy::{MAX_PROXY_V1_LEN, MAX_PROXY_V2_REST, ProxyError, ProxyHeader};
 pub use query::{MAX_PAIRS, MAX_QUERY_LEN, QueryError, QueryPair, pairs, percent_decode, percent_encode};
 pub use scrape::{MAX_SCRAPE, ScrapeStats, encode_scrape, parse_scrape};
 pub use session::{
