@@ -3,12 +3,18 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{SocketFlags, acceptfrom_with};
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
@@ -17,13 +23,63 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Descriptors that connections leave to files, directories and the process itself.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
+/// How many connections are accepted at a time: whatever else there is to do waits for no more.
+pub(crate) const MAX_AT_ONCE: usize = 32;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) struct Listener(AsyncFd<Socket>);
+
+impl Listener {
+    /// Of a socket that listens and blocks nobody. Must be called within a runtime.
+    #[allow(unsafe_code)]
+    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
+        // SAFETY: a `Socket` owns its descriptor, gives the same one whenever it is asked, and keeps it open until it is
+        // dropped; here it is lent out, but never to be changed.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        Ok(Self(socket?))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let addr = self.0.get_ref().local_addr()?;
+        addr.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    async fn accept(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+        self.0.async_io(Interest::READABLE, accept_now).await
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+/// The runtime hears of what it gives only when somebody has to wait for it.
+fn accept_now(listener: &Socket) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (socket, remote) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let remote = remote.and_then(|remote| SocketAddr::try_from(remote).ok());
+    let remote = remote.ok_or(io::ErrorKind::NotConnected)?;
+    Ok((socket.into(), remote))
+}
+
 /// A listener that admits no more connections than it may.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     what: &'static str,
     all: Arc<Semaphore>,
     by_address: Arc<Addresses>,
+}
+
+/// A connection that was just accepted and blocks nobody. The runtime doesn't know it yet: what can be done at once costs
+/// no registration.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) remote: SocketAddr,
+    pub(crate) admission: Admission,
 }
 
 /// The right to hold a connection; given back when dropped.
@@ -42,7 +98,7 @@ impl Admission {
 
 impl Acceptor {
     /// At most half of the descriptors that the system has for connections are taken, however large `max`.
-    pub(crate) fn new(listener: TcpListener, what: &'static str, max: usize, max_per_address: usize) -> Self {
+    pub(crate) fn new(listener: Listener, what: &'static str, max: usize, max_per_address: usize) -> Self {
         let max = affordable(max);
         let by_address = Addresses::new(max_per_address);
         Self { listener, what, all: Arc::new(Semaphore::new(max)), by_address }
@@ -52,24 +108,58 @@ impl Acceptor {
     /// address that has its share already is closed.
     pub(crate) async fn accept(&self) -> (TcpStream, Admission) {
         loop {
+            let Newcomer { stream, admission, .. } = self.next().await;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => return (stream, admission),
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    /// Waits for a connection, and adds it and those that wait behind it, some dozens at most. Where it is dropped,
+    /// nothing is lost.
+    pub(crate) async fn accept_some(&self, newcomers: &mut Vec<Newcomer>) {
+        newcomers.push(self.next().await);
+        while newcomers.len() < MAX_AT_ONCE {
+            let Ok(one_of_all) = Arc::clone(&self.all).try_acquire_owned() else { return };
+            // An error comes again when it is waited for, and is told then.
+            let Ok((stream, remote)) = self.listener.0.try_io(Interest::READABLE, accept_now) else { return };
+            newcomers.extend(self.admit(stream, remote, one_of_all));
+        }
+    }
+
+    async fn next(&self) -> Newcomer {
+        loop {
             // The semaphore is never closed.
             let Ok(one_of_all) = Arc::clone(&self.all).acquire_owned().await else { return pending().await };
             match self.listener.accept().await {
-                Ok((stream, remote)) => match self.by_address.admit(remote.ip()) {
-                    Some(one_of_an_address) => {
-                        let admission = Admission { _one_of_all: one_of_all, one_of_an_address };
-                        return (stream, admission);
+                Ok((stream, remote)) => {
+                    if let Some(newcomer) = self.admit(stream, remote, one_of_all) {
+                        return newcomer;
                     }
-                    None => {
-                        debug!(%remote, what = self.what, "closed: too many connections from one address")
-                    }
-                },
-                Err(error) => {
-                    warn!(%error, what = self.what, "can't accept connections; trying again");
-                    tokio::time::sleep(PAUSE).await;
                 }
+                Err(error) => self.pause(&error).await,
             }
         }
+    }
+
+    fn admit(
+        &self,
+        stream: std::net::TcpStream,
+        remote: SocketAddr,
+        one_of_all: OwnedSemaphorePermit,
+    ) -> Option<Newcomer> {
+        let Some(one_of_an_address) = self.by_address.admit(remote.ip()) else {
+            debug!(%remote, what = self.what, "closed: too many connections from one address");
+            return None;
+        };
+        let admission = Admission { _one_of_all: one_of_all, one_of_an_address };
+        Some(Newcomer { stream, remote, admission })
+    }
+
+    async fn pause(&self, error: &io::Error) {
+        warn!(%error, what = self.what, "can't accept connections; trying again");
+        tokio::time::sleep(PAUSE).await;
     }
 
     /// The right to hold a connection that we make ourselves, if that is possible at once.
@@ -141,8 +231,9 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     async fn acceptor(max: usize, max_per_address: usize) -> Acceptor {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Acceptor::new(listener, "tests", max, max_per_address)
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Acceptor::new(Listener::new(listener.into()).unwrap(), "tests", max, max_per_address)
     }
 
     async fn connect(acceptor: &Acceptor) -> TcpStream {
@@ -157,6 +248,36 @@ mod tests {
         assert_eq!(acceptor.all.available_permits(), 0);
         drop(admission);
         acceptor.accept().await;
+    }
+
+    #[tokio::test]
+    async fn takes_those_who_wait_together_but_no_more_than_may_be_held() {
+        let acceptor = acceptor(3, 10).await;
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            clients.push(connect(&acceptor).await);
+        }
+        let mut newcomers = Vec::new();
+        acceptor.accept_some(&mut newcomers).await;
+        assert_eq!(newcomers.len(), 3);
+        let remotes: Vec<_> = newcomers.iter().map(|newcomer| newcomer.remote).collect();
+        let expected: Vec<_> = clients.iter().take(3).map(|client| client.local_addr().unwrap()).collect();
+        assert_eq!(remotes, expected);
+        newcomers.clear();
+        acceptor.accept_some(&mut newcomers).await;
+        assert_eq!(newcomers.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn takes_some_dozens_at_a_time_at_most() {
+        let acceptor = acceptor(10 * MAX_AT_ONCE, 10 * MAX_AT_ONCE).await;
+        let mut clients = Vec::new();
+        for _ in 0..=MAX_AT_ONCE {
+            clients.push(connect(&acceptor).await);
+        }
+        let mut newcomers = Vec::new();
+        acceptor.accept_some(&mut newcomers).await;
+        assert_eq!(newcomers.len(), MAX_AT_ONCE);
     }
 
     #[tokio::test]

@@ -16,12 +16,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::refusal::Refusal;
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Listener};
 use crate::announce::Announces;
 use crate::catalog::Catalog;
 use crate::config::HttpConfig;
@@ -54,7 +53,7 @@ pub(crate) struct Http {
 
 impl Http {
     /// Answers requests until shutdown, and returns when the last connection is closed.
-    pub(crate) async fn run(self, listener: TcpListener) {
+    pub(crate) async fn run(self, listener: Listener) {
         let shutdown = self.shutdown.clone();
         // Hosts that come through one proxy or translated address are many connections from one address.
         let max_connections = self.config.max_connections;

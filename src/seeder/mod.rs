@@ -31,7 +31,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributor_proto::{MAX_MESSAGE_LEN, PeerId, SessionConfig};
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +46,7 @@ use self::roster::Roster;
 use self::slots::Slots;
 use self::socket::SocketOptions;
 use self::transport::READ_LEN;
-use crate::accept::{Acceptor, AddressPermit, Addresses, affordable};
+use crate::accept::{Acceptor, AddressPermit, Addresses, Listener, affordable};
 use crate::catalog::Catalog;
 use crate::config::{Encryption, GroupPrefixes, SeederConfig, UploadRates};
 use crate::disks::Disks;
@@ -205,7 +204,7 @@ impl Seeder {
     }
 
     /// Accepts peers until shutdown, and returns when the last connection is closed.
-    pub(crate) async fn run(mut self, listener: TcpListener) {
+    pub(crate) async fn run(mut self, listener: Listener) {
         if let Err(error) = self.shared.socket.mark(&listener) {
             warn!(%error, "packets to peers can't be marked");
         }

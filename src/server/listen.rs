@@ -5,9 +5,9 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 use super::BindError;
+use crate::accept::Listener;
 use crate::config::{DEFAULT_HTTP_PORT, HttpConfig, ListenAddr};
 
 /// How many connections may wait to be accepted: a thousand hosts may start in the same second. The kernel lowers it
@@ -19,7 +19,7 @@ const MAX_CHOICES: u32 = 16;
 /// Where HTTP is answered: over TCP, and, unless it is turned off, announces over UDP on the same address and port.
 pub(super) fn listen_http(
     config: &HttpConfig,
-) -> Result<(TcpListener, SocketAddr, Option<UdpSocket>), BindError> {
+) -> Result<(Listener, SocketAddr, Option<UdpSocket>), BindError> {
     let is_chosen = config.listen.port_or(DEFAULT_HTTP_PORT) == 0;
     let mut choices = if is_chosen { MAX_CHOICES } else { 1 };
     loop {
@@ -41,7 +41,7 @@ pub(super) fn listen(
     what: &'static str,
     wanted: ListenAddr,
     default_port: u16,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+) -> Result<(Listener, SocketAddr), BindError> {
     let port = wanted.port_or(default_port);
     let bound = match wanted.ip() {
         Some(ip) => bind(SocketAddr::new(ip, port)),
@@ -63,7 +63,7 @@ pub(super) fn listen(
         .map_err(|source| BindError::Listen { what, addr: wanted.with_default_port(default_port), source })
 }
 
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+fn bind(addr: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last run's connections to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -73,7 +73,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Listener::new(socket)
 }
 
 /// A port that another process has stays its own: with SO_REUSEADDR two could have it, and one would hear nothing.

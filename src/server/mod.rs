@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributor_proto::PeerId;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::swarms::Swarms;
-use crate::accept;
+use crate::accept::{self, Listener};
 use crate::announce::Announces;
 use crate::catalog::Catalog;
 use crate::config::{Config, DEFAULT_PEERS_PORT};
@@ -119,10 +118,10 @@ pub struct Server {
     config: Config,
     roots: Arc<Roots>,
     state: Option<(Arc<State>, Writer)>,
-    http: TcpListener,
+    http: Listener,
     http_addr: SocketAddr,
     udp: Option<UdpSocket>,
-    peers: TcpListener,
+    peers: Listener,
     peers_addr: SocketAddr,
     rates: RateControl,
     hasher: (Hasher, mpsc::Receiver<Hashed>),
