@@ -18,6 +18,7 @@ use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
 use crate::config::{
     AdvertisedAddr, AnnounceUrl, Config, Encryption, HashingConfig, HttpConfig, ListenAddr, Sha1Kernel,
+    TrustedProxy,
 };
 
 /// Point it at a directory: every file in it can be fetched by stock BitTorrent clients within seconds.
@@ -92,6 +93,14 @@ pub struct ServeArgs {
     /// Announces a second that all peers together are asked for; the more peers, the less often each
     #[arg(long, value_name = "N", default_value_t = HttpConfig::default().max_announce_rate)]
     max_announce_rate: NonZeroU32,
+
+    /// Address or network of reverse proxies whose X-Forwarded-For says who asks; repeat for each
+    #[arg(long, value_name = "NETWORK")]
+    trusted_proxy: Vec<TrustedProxy>,
+
+    /// Connections from trusted proxies begin with a PROXY header (version 1 or 2) that says who asks
+    #[arg(long, requires = "trusted_proxy")]
+    proxy_protocol: bool,
 
     #[command(flatten)]
     uploading: UploadArgs,
@@ -185,6 +194,8 @@ impl From<ServeArgs> for Config {
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
         config.http.max_announce_rate = args.max_announce_rate;
+        config.http.trusted_proxies = args.trusted_proxy;
+        config.http.proxy_protocol = args.proxy_protocol;
         config.seeder.listen = args.peers;
         args.uploading.set(&mut config.seeder);
         config.seeder.advertise = args.advertise;
@@ -248,6 +259,8 @@ mod tests {
             &["distributor", "serve", "--ignore", "", "."],
             &["distributor", "torrent", "--sha1", "md5", "file"],
             &["distributor", "serve", "--state", "a", "--no-state", "."],
+            &["distributor", "serve", "--trusted-proxy", "proxy", "."],
+            &["distributor", "serve", "--proxy-protocol", "."],
             &["distributor", "torrent"],
             &["distributor", "sevre", "."],
         ] {

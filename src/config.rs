@@ -4,6 +4,7 @@
 mod choking;
 mod dscp;
 mod named;
+mod proxies;
 mod rates;
 mod watch;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use self::choking::{Choking, ChokingConfig, ChokingError, GroupPrefixes, UploadSlots, UploadSlotsError};
 pub use self::dscp::{Dscp, DscpError};
 use self::named::read_and_written_by_name;
+pub use self::proxies::{TrustedProxy, TrustedProxyError};
 pub use self::rates::{UploadRate, UploadRateError, UploadRates};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 
@@ -156,6 +158,12 @@ pub struct HttpConfig {
     /// How many announces a second all peers together are asked for; where there are more peers, they are told to
     /// announce less often, down to once in six hours. 1,000 by default.
     pub max_announce_rate: NonZeroU32,
+    /// Whose `X-Forwarded-For` is believed; nobody's by default. Hosts are then known by the rightmost address in it
+    /// that isn't such a proxy's.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// Whether each connection from a trusted proxy begins with a header of the PROXY protocol (version 1 or 2), which
+    /// says for whom it is; false by default.
+    pub proxy_protocol: bool,
 }
 
 impl Default for HttpConfig {
@@ -167,6 +175,8 @@ impl Default for HttpConfig {
             wait: Duration::from_secs(300),
             max_connections: 16_384,
             max_announce_rate: DEFAULT_MAX_ANNOUNCE_RATE,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }

@@ -80,8 +80,8 @@ pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Choking, ChokingConfig, ChokingError, Config,
     DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Dscp, DscpError, Encryption, EncryptionError, GroupPrefixes,
     HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
-    Sha1KernelError, TorrentsConfig, UploadRate, UploadRateError, UploadRates, UploadSlots, UploadSlotsError,
-    WatchConfig, WatchMode, WatchModeError,
+    Sha1KernelError, TorrentsConfig, TrustedProxy, TrustedProxyError, UploadRate, UploadRateError,
+    UploadRates, UploadSlots, UploadSlotsError, WatchConfig, WatchMode, WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{

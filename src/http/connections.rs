@@ -1,83 +1,92 @@
-//! HTTP connections: bounds what a client can do with one, and hands each request on with the addresses that it came
-//! by.
+//! HTTP connections: accepts them, bounds what a client can do with one, and has each served. Who has its announce ready is
+//! answered then and there; all others have a task each.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::{Request, service};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use socket2::SockRef;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
-use tracing::debug;
+use tracing::warn;
 
-use crate::accept::Acceptor;
-use crate::announce::Ends;
+use super::direct::{Conversation, Direct};
+use super::pages;
+use crate::accept::{Acceptor, Listener, MAX_AT_ONCE, Newcomer};
 
 /// How long a client may take to send a request's head, or stay silent between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request head: a path of 4,096 bytes, each percent-encoded, and room for headers.
-const MAX_HEAD_LEN: usize = 32 * 1024;
+pub(super) const MAX_HEAD_LEN: usize = 32 * 1024;
 /// How many headers a request may have.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 /// How long a client may leave our answer unread. The kernel counts; it then resets the connection.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Sets what connections inherit from the listener that accepts them, which spares each of them the calls.
+pub(super) fn prepare(listener: &Listener) {
+    let prepare = || -> io::Result<()> {
+        let socket = SockRef::from(listener);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))
+    };
+    if let Err(error) = prepare() {
+        warn!(%error, "HTTP connections have none of the options that they should have");
+    }
+}
+
 /// Serves connections until shutdown; when dropped it ends those that are left.
-pub(super) async fn run(acceptor: Acceptor, router: Router, shutdown: CancellationToken) {
+pub(super) async fn run(
+    acceptor: Acceptor,
+    direct: Arc<Direct>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let mut connections = JoinSet::new();
+    let mut newcomers = Vec::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            (stream, admission) = acceptor.accept() => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    let _admission = admission;
-                    serve(stream, router, shutdown).await;
-                });
-            }
-            Some(_) = connections.join_next() => {}
+            () = acceptor.accept_some(&mut newcomers) => {}
+            Some(_) = connections.join_next() => continue,
+        }
+        // Many may begin at a time, and as many may have ended.
+        while connections.try_join_next().is_some() {}
+        let more_may_wait = newcomers.len() == MAX_AT_ONCE;
+        for Newcomer { stream, remote, admission } in newcomers.drain(..) {
+            let Some(conversation) = Conversation::begin(stream, remote, &direct) else { continue };
+            let (direct, router, shutdown) = (Arc::clone(&direct), router.clone(), shutdown.clone());
+            connections.spawn(async move {
+                let _admission = admission;
+                if let Some(rest) = conversation.go_on(&direct, &shutdown).await {
+                    pages::serve(rest, &direct.proxies, router, shutdown).await;
+                }
+            });
+        }
+        if more_may_wait {
+            // However many come, those whose turn it is are not kept waiting.
+            tokio::task::yield_now().await;
         }
     }
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let Ok(ends) = ends(&stream) else { return };
-    let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    let service = service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ends);
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        // ctorrent closes its half once it has asked; that is no reason not to answer.
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_LEN)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let served = tokio::select! {
-        served = &mut connection => served,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        debug!(client = %ends.remote, %error, "HTTP connection ended");
+    #[tokio::test]
+    async fn connections_inherit_what_the_listener_was_told() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = Listener::new(listener.into()).unwrap();
+        prepare(&listener);
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut newcomers = Vec::new();
+        Acceptor::new(listener, "tests", 1, 1).accept_some(&mut newcomers).await;
+        let socket = SockRef::from(&newcomers[0].stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNREAD_TIMEOUT));
     }
-}
-
-/// Every request carries them as an extension.
-fn ends(stream: &TcpStream) -> std::io::Result<Ends> {
-    let canonical = distributor_proto::canonical;
-    Ok(Ends { local: canonical(stream.local_addr()?), remote: canonical(stream.peer_addr()?) })
 }

@@ -17,6 +17,7 @@ use tracing::info;
 
 use super::Http;
 use super::json::json_response;
+use super::pages::OwnEnds;
 use super::refusal::Refusal;
 use crate::announce::Ends;
 use crate::config::{UploadRate, UploadRates};
@@ -63,11 +64,12 @@ pub(super) async fn show(State(http): State<Arc<Http>>) -> Response {
 pub(super) async fn change(
     State(http): State<Arc<Http>>,
     Extension(ends): Extension<Ends>,
+    Extension(OwnEnds(own)): Extension<OwnEnds>,
     version: Version,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    if !is_from_here(ends, version, &headers) {
+    if !is_from_here(ends, own, version, &headers) {
         return Err(Refusal::NotFromHere);
     }
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_LEN))
@@ -99,7 +101,7 @@ fn limits(rates: UploadRates) -> Response {
 ///
 /// Proxies that pass requests on say so, but for nginx, which unless it is told otherwise gives this address for the
 /// host's name; it is known by the HTTP/1.0 that it speaks then (before 1.29.7).
-fn is_from_here(ends: Ends, version: Version, headers: &HeaderMap) -> bool {
+fn is_from_here(ends: Ends, own: Ends, version: Version, headers: &HeaderMap) -> bool {
     let is_forwarded = version < Version::HTTP_11
         || [FORWARDED, VIA].iter().any(|name| headers.contains_key(name))
         || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-") || name == "x-real-ip");
@@ -111,7 +113,8 @@ fn is_from_here(ends: Ends, version: Version, headers: &HeaderMap) -> bool {
             name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         })
     });
-    ends.remote.ip().is_loopback() && !is_forwarded && !is_of_a_page && names_here
+    let is_local = |ends: Ends| ends.remote.ip().is_loopback();
+    is_local(own) && is_local(ends) && !is_forwarded && !is_of_a_page && names_here
 }
 
 #[cfg(test)]
@@ -142,7 +145,7 @@ mod tests {
             let header = header
                 .into_iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            is_from_here(ends, Version::HTTP_11, &header.collect())
+            is_from_here(ends, ends, Version::HTTP_11, &header.collect())
         };
         for host in ["localhost:6969", "127.0.0.1:6969", "127.9.9.9", "[::1]:6969"] {
             assert!(from("127.0.0.1:5000", Some(("host", host))), "{host}");
@@ -163,6 +166,16 @@ mod tests {
         }
         let here =
             Ends { local: "127.0.0.1:6969".parse().unwrap(), remote: "127.0.0.1:5000".parse().unwrap() };
-        assert!(!is_from_here(here, Version::HTTP_10, &HeaderMap::new()), "it may be nginx");
+        assert!(!is_from_here(here, here, Version::HTTP_10, &HeaderMap::new()), "it may be nginx");
+        let elsewhere = Ends { remote: "192.0.2.7:5000".parse().unwrap(), ..here };
+        let none = HeaderMap::new();
+        assert!(
+            !is_from_here(elsewhere, here, Version::HTTP_11, &none),
+            "a proxy here asks for another host"
+        );
+        assert!(
+            !is_from_here(here, elsewhere, Version::HTTP_11, &none),
+            "another host's proxy says that it is here"
+        );
     }
 }

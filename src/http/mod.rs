@@ -1,13 +1,17 @@
-//! The HTTP side: torrents to scripts, answers to announces. A file a topic; this one joins them to one router.
+//! The HTTP side: torrents to scripts, answers to announces. A file a topic; this one joins them to one router, past
+//! which `direct` answers most announces.
 
 mod api;
 mod connections;
+mod direct;
 mod find;
 mod hashing;
 mod json;
 mod limits;
 mod magnet;
 mod metrics;
+mod pages;
+mod proxies;
 mod refusal;
 mod torrents;
 mod tracker;
@@ -18,7 +22,10 @@ use axum::Router;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use self::direct::Direct;
+use self::proxies::Proxies;
 use self::refusal::Refusal;
 use crate::accept::{Acceptor, Listener};
 use crate::announce::Announces;
@@ -57,6 +64,15 @@ impl Http {
         let shutdown = self.shutdown.clone();
         // Hosts that come through one proxy or translated address are many connections from one address.
         let max_connections = self.config.max_connections;
+        connections::prepare(&listener);
+        if !self.config.trusted_proxies.is_empty() && self.announces.advertise.is_empty() {
+            warn!(
+                "hosts that ask through a proxy are told of this one at the address where the proxy reaches it; \
+                 --advertise names another"
+            );
+        }
+        let direct =
+            Arc::new(Direct { announces: Arc::clone(&self.announces), proxies: Proxies::new(&self.config) });
         let acceptor = Acceptor::new(listener, "HTTP", max_connections, max_connections);
         let router = Router::new()
             .route("/serve", get(torrents::serve))
@@ -68,9 +84,9 @@ impl Http {
             .route("/api/v1/hashing", get(hashing::show))
             .route("/api/v1/limits", get(limits::show).put(limits::change))
             .route("/announce", get(tracker::announce))
-            .route("/scrape", get(tracker::scrape))
+            .route("/scrape", get(tracker::scrape_page))
             .fallback(async || Refusal::NoSuchPage)
             .with_state(Arc::new(self));
-        connections::run(acceptor, router, shutdown).await;
+        connections::run(acceptor, direct, router, shutdown).await;
     }
 }

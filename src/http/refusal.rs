@@ -7,6 +7,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use distributor_proto::QueryError;
 
+use super::proxies::ForwardedError;
 use crate::catalog::PathError;
 use crate::metadata::MetadataError;
 use crate::watcher::DiskHangs;
@@ -42,6 +43,8 @@ pub(super) enum Refusal {
     NotFromHere,
     #[error("{0}; write something like {{\"total\": \"10M\", \"per_peer\": null}}")]
     BadLimits(#[from] serde_json::Error),
+    #[error("{0}")]
+    Forwarded(#[from] ForwardedError),
     #[error("{0}; ask again later")]
     Metadata(#[from] MetadataError),
 }
@@ -55,9 +58,11 @@ impl From<DiskHangs> for Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadQuery(_) | Self::BadPath(_) | Self::BadParameter { .. } | Self::BadLimits(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadQuery(_)
+            | Self::BadPath(_)
+            | Self::BadParameter { .. }
+            | Self::BadLimits(_)
+            | Self::Forwarded(_) => StatusCode::BAD_REQUEST,
             Self::NotFromHere => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::NoSuchFile { .. } | Self::NoFiles => StatusCode::NOT_FOUND,
             Self::NotReady | Self::DiskHangs | Self::Metadata(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,5 @@
-//! `/announce` and `/scrape`: the tracker over HTTP (BEP 3, 7, 23, 48).
+//! `/announce` and `/scrape`: what they are answered (BEP 3, 7, 23, 48), in buffers that are used again; and the pages of
+//! the router for whoever asks in a way that isn't answered past it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,44 +12,110 @@ use axum::response::{IntoResponse, Response};
 use distributor_proto::{
     AnnounceRequest, AnnounceResponse, encode_failure, encode_refusal, encode_scrape, parse_scrape,
 };
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 use super::Http;
-use crate::announce::Ends;
+use crate::announce::{Announces, Ends};
 use crate::tracker::Families;
 
-pub(super) async fn announce(
-    State(http): State<Arc<Http>>,
-    Extension(ends): Extension<Ends>,
-    uri: Uri,
-) -> Response {
-    bencoded(match AnnounceRequest::parse(query(&uri)) {
-        Ok(request) => {
-            let (now, mut response) = (Instant::now(), AnnounceResponse::default());
-            let rng = &mut rand::rng();
-            match http.announces.announce(&request, ends, Families::Both, now, rng, &mut response) {
-                Ok(()) => response.encode(request.format),
-                Err(not_served) => encode_refusal(&not_served.to_string(), not_served.retry_in()),
-            }
-        }
-        Err(error) => encode_failure(&error.to_string()),
-    })
+/// What can be asked of a tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Announce,
+    Scrape,
 }
 
-pub(super) async fn scrape(State(http): State<Arc<Http>>, uri: Uri) -> Response {
-    bencoded(match parse_scrape(query(&uri)) {
+impl Page {
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        match path {
+            "/announce" => Some(Self::Announce),
+            "/scrape" => Some(Self::Scrape),
+            _ => None,
+        }
+    }
+}
+
+/// What it takes to answer, used again for each.
+#[derive(Debug)]
+pub(super) struct Answerer {
+    response: AnnounceResponse,
+    /// Peers are drawn by it, which takes no secret.
+    rng: SmallRng,
+}
+
+impl Default for Answerer {
+    fn default() -> Self {
+        Self { response: AnnounceResponse::default(), rng: SmallRng::from_rng(&mut rand::rng()) }
+    }
+}
+
+impl Answerer {
+    /// Appends what is answered to a query. A failure's reason is an answer, too.
+    pub(super) fn answer(
+        &mut self,
+        announces: &Announces,
+        page: Page,
+        query: &[u8],
+        ends: Ends,
+        now: Instant,
+        body: &mut Vec<u8>,
+    ) {
+        match page {
+            Page::Announce => self.announce(announces, query, ends, now, body),
+            Page::Scrape => scrape(announces, query, body),
+        }
+    }
+
+    fn announce(
+        &mut self,
+        announces: &Announces,
+        query: &[u8],
+        ends: Ends,
+        now: Instant,
+        body: &mut Vec<u8>,
+    ) {
+        let Self { response, rng } = self;
+        match AnnounceRequest::parse(query) {
+            Ok(request) => match announces.announce(&request, ends, Families::Both, now, rng, response) {
+                Ok(()) => response.encode_into(request.format, body),
+                Err(not_served) => body.extend(encode_refusal(&not_served.to_string(), not_served.retry_in())),
+            },
+            Err(error) => refuse(&error, body),
+        }
+    }
+}
+
+fn scrape(announces: &Announces, query: &[u8], body: &mut Vec<u8>) {
+    match parse_scrape(query) {
         Ok(wanted) => {
-            let stats = |info_hash| http.announces.scrape(&info_hash).map(|stats| (info_hash, stats));
-            encode_scrape(&wanted.into_iter().filter_map(stats).collect::<Vec<_>>())
+            let stats = |info_hash| announces.scrape(&info_hash).map(|stats| (info_hash, stats));
+            body.extend(encode_scrape(&wanted.into_iter().filter_map(stats).collect::<Vec<_>>()));
         }
-        Err(error) => encode_failure(&error.to_string()),
-    })
+        Err(error) => refuse(&error, body),
+    }
 }
 
-fn query(uri: &Uri) -> &[u8] {
-    uri.query().unwrap_or_default().as_bytes()
+/// Appends a failure, for the reason that an error gives.
+pub(super) fn refuse(error: &impl std::error::Error, body: &mut Vec<u8>) {
+    body.extend(encode_failure(&error.to_string()));
 }
 
-fn bencoded(body: Vec<u8>) -> Response {
+pub(super) async fn announce(http: State<Arc<Http>>, ends: Extension<Ends>, uri: Uri) -> Response {
+    respond(&http, Page::Announce, &uri, ends.0)
+}
+
+pub(super) async fn scrape_page(http: State<Arc<Http>>, ends: Extension<Ends>, uri: Uri) -> Response {
+    respond(&http, Page::Scrape, &uri, ends.0)
+}
+
+fn respond(http: &Http, page: Page, uri: &Uri, ends: Ends) -> Response {
+    let (query, mut body) = (uri.query().unwrap_or_default().as_bytes(), Vec::new());
+    Answerer::default().answer(&http.announces, page, query, ends, Instant::now(), &mut body);
+    bencoded(body)
+}
+
+pub(super) fn bencoded(body: Vec<u8>) -> Response {
     let mut response = body.into_response();
     // Trackers answer failures with status 200 as well: clients read the reason only then.
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -1,0 +1,172 @@
+//! Announces and scrapes past hyper and the router: most of what a tracker is asked, and always the same few lines.
+//!
+//! A connection begins here. As long as it asks nothing else it stays here; with the first request that isn't a plain GET
+//! for one of these two it is handed over, with what was read already, and stays there. What is read and what is answered
+//! doesn't depend on the way it takes.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `head` | whether bytes begin with a question |
+//! | `talk` | what is said on a connection, bytes to bytes |
+//! | `desk` | answers, and the buffers for them |
+
+mod desk;
+mod head;
+mod talk;
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use distributor_proto::canonical;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::desk::Desk;
+use self::talk::{Next, Talk};
+use super::connections::HEAD_TIMEOUT;
+use super::proxies::{ForwardedError, Proxies};
+use crate::announce::{Announces, Ends};
+
+/// What questions are answered from.
+#[derive(Debug)]
+pub(super) struct Direct {
+    pub(super) announces: Arc<Announces>,
+    pub(super) proxies: Proxies,
+}
+
+/// A connection on which there is more to come.
+#[derive(Debug)]
+pub(super) struct Conversation<S = std::net::TcpStream> {
+    stream: S,
+    talk: Talk,
+    next: Next,
+    /// Answers that the socket didn't take at once.
+    unsent: Vec<u8>,
+}
+
+/// What is left of a connection for hyper.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) stream: TcpStream,
+    /// What was read of it and not answered.
+    pub(super) kept: Vec<u8>,
+    pub(super) own: Ends,
+    pub(super) asker: Result<Ends, ForwardedError>,
+}
+
+impl Conversation {
+    /// Answers what has come with a connection that was just accepted. `None` where that was all: it is closed then, and
+    /// the runtime never heard of it.
+    pub(super) fn begin(stream: std::net::TcpStream, remote: SocketAddr, direct: &Direct) -> Option<Self> {
+        let own = Ends { local: canonical(stream.local_addr().ok()?), remote: canonical(remote) };
+        let now = Instant::now();
+        let mut talk = Talk::new(own, direct, now);
+        let (next, unsent) = Desk::with(|desk| match (&stream).read(&mut desk.input) {
+            Ok(0) => Ok((Next::Close, Vec::new())),
+            Ok(read) => turn(&mut talk, read, direct, desk, now, |out| (&stream).write(out)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((Next::Read, Vec::new())),
+            Err(error) => Err(error),
+        })
+        .ok()?;
+        let is_over = next == Next::Close && unsent.is_empty();
+        (!is_over).then_some(Self { stream, talk, next, unsent })
+    }
+
+    /// Goes on until the connection is over, or for hyper.
+    pub(super) async fn go_on(self, direct: &Direct, shutdown: &CancellationToken) -> Option<Rest> {
+        let Self { stream, talk, next, unsent } = self;
+        let remote = talk.own.remote;
+        let served = match TcpStream::from_std(stream) {
+            Ok(stream) => Conversation { stream, talk, next, unsent }.serve(direct, shutdown).await,
+            Err(error) => Err(error),
+        };
+        served.inspect_err(|error| debug!(client = %remote, %error, "HTTP connection ended")).ok()?
+    }
+}
+
+impl Conversation<TcpStream> {
+    async fn serve(mut self, direct: &Direct, shutdown: &CancellationToken) -> io::Result<Option<Rest>> {
+        let shut_down = shutdown.cancelled();
+        // Set anew only when it is over: most clients have been heard again by then.
+        let silence = sleep_until((self.talk.since + HEAD_TIMEOUT).into());
+        tokio::pin!(shut_down, silence);
+        loop {
+            if !self.unsent.is_empty() {
+                self.stream.write_all(&self.unsent).await?;
+                self.unsent = Vec::new();
+            }
+            match self.next {
+                Next::Read => {}
+                // Whoever asks for much at a time waits as the others do.
+                Next::Answer => tokio::task::yield_now().await,
+                Next::Close => return Ok(None),
+                Next::HandOver => {
+                    let Self { stream, talk: Talk { kept, own, asker, .. }, .. } = self;
+                    return Ok(Some(Rest { stream, kept, own, asker }));
+                }
+            }
+            tokio::select! {
+                biased;
+                turned = poll_fn(|cx| self.poll_turn(cx, direct)) => turned?,
+                () = &mut shut_down => return Ok(None),
+                () = &mut silence => {
+                    let until = self.talk.since + HEAD_TIMEOUT;
+                    if until <= Instant::now() {
+                        return Ok(None);
+                    }
+                    silence.as_mut().reset(until.into());
+                }
+            }
+        }
+    }
+
+    /// Hears what comes, and answers as far as the socket takes it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, direct: &Direct) -> Poll<io::Result<()>> {
+        let Self { stream, talk, next, unsent } = self;
+        Desk::with(|desk| {
+            let mut read = 0;
+            if *next == Next::Read {
+                let mut room = ReadBuf::new(&mut desk.input);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut room))?;
+                read = room.filled().len();
+                if read == 0 {
+                    *next = Next::Close;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let write = |out: &[u8]| stream.try_write(out);
+            (*next, *unsent) = turn(talk, read, direct, desk, Instant::now(), write)?;
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+/// Has the talk hear what was read, and writes what it answers. Gives what is next, and what could not be written.
+fn turn(
+    talk: &mut Talk,
+    read: usize,
+    direct: &Direct,
+    desk: &mut Desk,
+    now: Instant,
+    write: impl FnOnce(&[u8]) -> io::Result<usize>,
+) -> io::Result<(Next, Vec<u8>)> {
+    let input = std::mem::take(&mut desk.input);
+    let next = talk.hear(input.get(..read).unwrap_or_default(), direct, desk, now);
+    desk.input = input;
+    if desk.out.is_empty() {
+        return Ok((next, Vec::new()));
+    }
+    let written = match write(&desk.out) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        written => written?,
+    };
+    Ok((next, desk.out.get(written..).unwrap_or_default().to_vec()))
+}
