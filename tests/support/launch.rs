@@ -9,6 +9,7 @@ use std::process::Command;
 use super::clients::{Cipher, Client, Launch, Source};
 use super::net::Host;
 use super::process::command;
+use super::torrent::Torrent;
 
 /// The directory that a client downloads into.
 pub(super) fn files(home: &Path) -> PathBuf {
@@ -31,6 +32,9 @@ pub(super) fn command_for(launch: Launch, host: &Host, source: Source<'_>, home:
     if client == Client::Deluge {
         deluge(&mut command, cipher, &source, home);
         return command;
+    }
+    if let (Client::Transmission, Source::Torrent(bytes)) = (client, source) {
+        make_known_to_transmission(bytes, home);
     }
     let source = match source {
         Source::Url(url) => url.to_owned(),
@@ -188,9 +192,24 @@ fn rtorrent(command: &mut Command, cipher: Option<Cipher>, source: &str, home: &
     command.args(["-n", "-o", &format!("import={settings}")]);
 }
 
+/// Where Transmission has its settings.
+fn transmission_settings(home: &Path) -> PathBuf {
+    home.join("settings")
+}
+
+/// A torrent that it doesn't know has it look for its files first. `transmission-cli` 3.00 asks five times a second
+/// whether it is stopped, and between looking and starting it is: then it ends, with code 0. On a busy machine that
+/// happens to one in thirty.
+fn make_known_to_transmission(torrent: &[u8], home: &Path) {
+    let known = transmission_settings(home).join("torrents");
+    fs::create_dir_all(&known).expect("a directory can be made");
+    let name: String = Torrent::read(torrent).info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    written(&known.join(name).with_extension("torrent"), torrent);
+}
+
 fn transmission(command: &mut Command, cipher: Option<Cipher>, source: &str, home: &Path) {
-    let settings = home.join("settings");
-    fs::create_dir(&settings).expect("a directory can be made");
+    let settings = transmission_settings(home);
+    fs::create_dir_all(&settings).expect("a directory can be made");
     let off = br#"{"dht-enabled":false,"pex-enabled":false,"lpd-enabled":false,"utp-enabled":false}"#;
     written(&settings.join("settings.json"), off);
     match cipher {
