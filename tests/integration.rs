@@ -37,6 +37,7 @@ mod slots;
 mod slow_storage;
 mod stress;
 mod support;
+mod swarming;
 mod udp;
 mod uploading;
 mod waiting;

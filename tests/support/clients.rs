@@ -171,6 +171,11 @@ impl Download {
         self.process.stdout().contains(word) || self.process.stderr().contains(word)
     }
 
+    /// Which client it is, for messages.
+    pub(crate) fn name(&self) -> String {
+        format!("{:?}", self.client)
+    }
+
     pub(crate) fn story(&self) -> String {
         self.process.story()
     }

@@ -32,30 +32,65 @@ pub(crate) struct Net {
 pub(crate) struct Host {
     namespace: String,
     v4: Option<Ipv4Addr>,
-    v6: Ipv6Addr,
+    v6: Option<Ipv6Addr>,
+}
+
+/// Which addresses a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+/// How IPv6 addresses begin that mean nothing elsewhere (RFC 4193), and such as the Internet has (RFC 3849).
+const LOCAL_PREFIX: [u16; 2] = [0xfd69, 0];
+const GLOBAL_PREFIX: [u16; 2] = [0x2001, 0xdb8];
+
+/// For which of its addresses the origin's name stands on a host that could reach several.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    OneAddress,
+    AllAddresses,
 }
 
 impl Net {
     /// Hosts that have an IPv4 and an IPv6 address each.
     pub(crate) fn new(hosts: u8) -> Self {
-        Self::build(hosts, true)
+        Self::build(&vec![Families::Both; hosts.into()], LOCAL_PREFIX, Name::OneAddress)
     }
 
     /// Hosts that have an IPv6 address only.
     pub(crate) fn v6_only(hosts: u8) -> Self {
-        Self::build(hosts, false)
+        Self::build(&vec![Families::V6; hosts.into()], LOCAL_PREFIX, Name::OneAddress)
     }
 
-    fn build(count: u8, with_v4: bool) -> Self {
+    /// Hosts that have an IPv6 address only, one such as the Internet has, and a route to all of it.
+    pub(crate) fn v6_global(hosts: u8) -> Self {
+        let net = Self::build(&vec![Families::V6; hosts.into()], GLOBAL_PREFIX, Name::OneAddress);
+        for host in &net.hosts {
+            ip(&["-6", "-n", &host.namespace], "route add default dev eth0\n");
+        }
+        net
+    }
+
+    /// Hosts that have these addresses, the origin first. Its name stands for all of its addresses that they can reach.
+    pub(crate) fn of(hosts: &[Families]) -> Self {
+        Self::build(hosts, LOCAL_PREFIX, Name::AllAddresses)
+    }
+
+    fn build(hosts: &[Families], [first, second]: [u16; 2], name_stands_for: Name) -> Self {
+        let v6 = |n: u8| Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, n.into());
         static SWEPT: Once = Once::new();
         SWEPT.call_once(sweep);
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{PREFIX}{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let hosts = (1..=count)
-            .map(|n| Host {
+        let hosts = (1..=u8::MAX)
+            .zip(hosts)
+            .map(|(n, families)| Host {
                 namespace: format!("{name}-{n}"),
-                v4: with_v4.then_some(Ipv4Addr::new(10, 69, 69, n)),
-                v6: Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, n.into()),
+                v4: (*families != Families::V6).then_some(Ipv4Addr::new(10, 69, 69, n)),
+                v6: (*families != Families::V4).then(|| v6(n)),
             })
             .collect();
         // Owned before it is made: whatever fails on the way, what was made is taken down.
@@ -74,13 +109,22 @@ impl Net {
         ip(&["-n", &net.switch], &ports);
         for host in &net.hosts {
             let names = Path::new("/etc/netns").join(&host.namespace);
-            let origin = net.origin().address();
+            let origin: String = match name_stands_for {
+                Name::OneAddress => format!("{} origin\n", net.origin().address()),
+                Name::AllAddresses => {
+                    net.origin().addresses_for(host).map(|ip| format!("{ip} origin\n")).collect()
+                }
+            };
             fs::create_dir_all(&names).expect("/etc/netns can be written to");
-            fs::write(names.join("hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{origin} origin\n"))
+            fs::write(names.join("hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{origin}"))
                 .expect("/etc/netns can be written to");
             let v4 = host.v4.map(|v4| format!("addr add {v4}/24 dev eth0\n")).unwrap_or_default();
-            // Without duplicate address detection, which holds an address back for a second.
-            let v6 = format!("addr add {}/64 dev eth0 nodad\n", host.v6);
+            let v6 = match host.v6 {
+                // Without duplicate address detection, which holds an address back for a second.
+                Some(v6) => format!("addr add {v6}/64 dev eth0 nodad\n"),
+                // Nor one that the link would give itself.
+                None => "link set eth0 addrgenmode none\n".to_owned(),
+            };
             ip(&["-n", &host.namespace], &format!("link set lo up\n{v4}{v6}link set eth0 up\n"));
         }
         net
@@ -112,11 +156,24 @@ impl Host {
 
     /// Its IPv4 address where it has one.
     pub(crate) fn address(&self) -> IpAddr {
-        self.v4.map_or(IpAddr::V6(self.v6), IpAddr::V4)
+        self.v4.map_or_else(|| self.v6().into(), IpAddr::V4)
     }
 
+    /// The IPv6 address that it must have.
     pub(crate) fn v6(&self) -> Ipv6Addr {
-        self.v6
+        self.v6.expect("a host with an IPv6 address")
+    }
+
+    /// Where another host can reach it.
+    fn addresses_for(&self, other: &Self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.filter(|_| other.v4.is_some()).map(IpAddr::V4);
+        let v6 = self.v6.filter(|_| other.v6.is_some()).map(IpAddr::V6);
+        v4.into_iter().chain(v6)
+    }
+
+    /// Where a host of this network reaches it.
+    pub(crate) fn address_for(&self, other: &Self) -> IpAddr {
+        self.addresses_for(other).next().expect("both have addresses of one family")
     }
 
     /// One more address, beside those by which it is known.

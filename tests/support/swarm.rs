@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::clients::{Download, Launch, Source};
@@ -89,7 +90,7 @@ impl Swarm {
 
     /// What a host is answered that asks for this.
     pub(crate) fn get(&self, host: &Host, target: impl Into<String> + Send) -> Response {
-        let origin = SocketAddr::new(self.net.origin().address(), self.server.http().port());
+        let origin = SocketAddr::new(self.net.origin().address_for(host), self.server.http().port());
         host.inside(|| http::get(origin, target))
     }
 
@@ -124,6 +125,18 @@ impl Swarm {
     /// How many bytes were sent to peers so far.
     pub(crate) fn uploaded(&self) -> u64 {
         self.sample("distributor_uploaded_bytes_total")
+    }
+
+    /// What is told of the one file's torrent.
+    pub(crate) fn api(&self) -> Value {
+        let body = self.get(self.origin(), "/api/v1/torrents").expect(200).body;
+        let value: Value = serde_json::from_slice(&body).expect("it is JSON");
+        value["torrents"][0].clone()
+    }
+
+    /// How many times the one file's bytes were sent.
+    pub(crate) fn copies(&self) -> f64 {
+        self.api()["copies"].as_f64().expect("a number")
     }
 
     fn sample(&self, name: &str) -> u64 {
