@@ -56,8 +56,13 @@ fn libtorrent_announces_itself_over_ipv6() {
     downloads(Client::Libtorrent.slowed_to(RATE), Net::v6_only(3));
 }
 
-/// It takes the peers that it is told of for IPv4 ones, and is dialled. Transmission 3.00 and aria2 don't announce over
-/// UDP and IPv6 at all.
+/// From an address that anybody could reach, and where it has a route to the Internet, or it has no IPv6 socket.
+#[test]
+fn transmission_announces_itself_over_ipv6() {
+    downloads(Client::Transmission, Net::v6_global(3));
+}
+
+/// It takes the peers that it is told of for IPv4 ones, and is dialled. aria2 doesn't announce over UDP and IPv6 at all.
 #[test]
 fn rtorrent_announces_itself_over_ipv6() {
     downloads(Client::Rtorrent, Net::v6_only(3));
