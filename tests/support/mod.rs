@@ -3,6 +3,7 @@
 
 pub(crate) mod bencode;
 pub(crate) mod clients;
+pub(crate) mod crowd;
 pub(crate) mod faulty_fs;
 pub(crate) mod files;
 mod fuse;

@@ -65,9 +65,35 @@ impl Announce {
     }
 }
 
+impl Answer {
+    /// What an announce is answered, behind the head; which family it was asked over says how long an address is.
+    #[track_caller]
+    pub(crate) fn read(body: &[u8], is_v4: bool) -> Self {
+        let (head, peers) = body.split_at(12);
+        let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let stride = if is_v4 { 6 } else { 18 };
+        assert_eq!(peers.len() % stride, 0, "whole addresses");
+        let peers = peers.chunks(stride).map(|peer| {
+            let (ip, port) = peer.split_at(stride - 2);
+            let port = u16::from_be_bytes(port.try_into().expect("two bytes"));
+            let ip: IpAddr = match <[u8; 4]>::try_from(ip) {
+                Ok(ip) => ip.into(),
+                Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(ip).expect("sixteen bytes")).into(),
+            };
+            SocketAddr::new(ip, port)
+        });
+        Self { interval: number(0), leechers: number(4), seeders: number(8), peers: peers.collect() }
+    }
+}
+
 /// The head that every packet has.
 pub(crate) fn packet(id: [u8; 8], action: u32, transaction: u32) -> Vec<u8> {
     [&id[..], &action.to_be_bytes(), &transaction.to_be_bytes()].concat()
+}
+
+/// Whether a packet is the answer to this question, and says so.
+pub(crate) fn packet_is_answer(answer: &[u8], question: &[u8], action: u32) -> bool {
+    answer.get(..4) == Some(&action.to_be_bytes()[..]) && answer.get(4..8) == question.get(12..16)
 }
 
 /// The question for a connection id.
@@ -118,21 +144,7 @@ impl Asker {
     #[track_caller]
     pub(crate) fn announce(&self, announce: Announce) -> Answer {
         let body = self.ask(&announce.packet(self.id(), 2), action::ANNOUNCE);
-        let is_v4 = self.socket.local_addr().expect("a socket has an address").is_ipv4();
-        let (head, peers) = body.split_at(12);
-        let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
-        let stride = if is_v4 { 6 } else { 18 };
-        assert_eq!(peers.len() % stride, 0, "whole addresses");
-        let peers = peers.chunks(stride).map(|peer| {
-            let (ip, port) = peer.split_at(stride - 2);
-            let port = u16::from_be_bytes(port.try_into().expect("two bytes"));
-            let ip: IpAddr = match <[u8; 4]>::try_from(ip) {
-                Ok(ip) => ip.into(),
-                Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(ip).expect("sixteen bytes")).into(),
-            };
-            SocketAddr::new(ip, port)
-        });
-        Answer { interval: number(0), leechers: number(4), seeders: number(8), peers: peers.collect() }
+        Answer::read(&body, self.socket.local_addr().expect("a socket has an address").is_ipv4())
     }
 
     /// Seeders, downloads and leechers of each torrent.

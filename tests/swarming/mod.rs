@@ -1,6 +1,7 @@
 //! Swarms of stock clients that need each other: the origin sends too slowly for all of them, or speaks another family
-//! than some do.
+//! than some do; and what a crowd is told that comes all at once.
 
+mod crowd;
 mod families;
 mod kinds;
 mod over_udp;
