@@ -1,6 +1,7 @@
 //! An origin with an empty directory on host 0 of a network of its own, and hosts for clients beside it.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::http::{self, Response};
 use super::net::{Host, Net};
 use super::server::{Server, Setup, serve_target};
 use super::torrent::Torrent;
-use super::tracker::{DOWNLOADER, announce_target, encode_all};
+use super::tracker::{Answer, DOWNLOADER, announce_target, encode_all};
 
 /// Who began a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,17 @@ impl Swarm {
         self.get(host, serve_target(name))
     }
 
+    /// Ends the server in one way or another, and starts it anew on the same directory and the same ports.
+    pub(crate) fn restarted(
+        self,
+        end: impl FnOnce(Server),
+        options: impl FnOnce(Setup<'_>) -> Setup<'_>,
+    ) -> Self {
+        let Self { server, net, directory } = self;
+        end(server);
+        Self::build(net, directory, options)
+    }
+
     /// What a host is answered that asks for this.
     pub(crate) fn get(&self, host: &Host, target: impl Into<String> + Send) -> Response {
         let origin = SocketAddr::new(self.net.origin().address_for(host), self.server.http().port());
@@ -114,6 +126,17 @@ impl Swarm {
         self.get(host, announce_target(&encode_all(&info_hash), port, DOWNLOADER)).expect(200);
     }
 
+    /// The peers of a torrent that a host is told of which has none to offer itself.
+    pub(crate) fn peers_named_to(&self, host: &Host, info_hash: [u8; 20]) -> Vec<SocketAddr> {
+        let target = announce_target(&encode_all(&info_hash), 0, &format!("{DOWNLOADER}&numwant=200"));
+        Answer::read(self.get(host, target).expect(200).body).peers()
+    }
+
+    /// Whether a host is told of another.
+    pub(crate) fn names(&self, asker: &Host, info_hash: [u8; 20], other: &Host) -> bool {
+        self.peers_named_to(asker, info_hash).iter().any(|peer| peer.ip() == other.address_for(asker))
+    }
+
     /// How many peers have shaken hands so far, as `/metrics` has it.
     pub(crate) fn opened(&self, way: Way, cipher: Said) -> u64 {
         let (dialled, encrypted) = (yes_or_no(way == Way::Dialled), yes_or_no(cipher == Said::Encrypted));
@@ -137,6 +160,15 @@ impl Swarm {
     /// How many times the one file's bytes were sent.
     pub(crate) fn copies(&self) -> f64 {
         self.api()["copies"].as_f64().expect("a number")
+    }
+
+    /// Who is connected to the origin.
+    pub(crate) fn connected(&self) -> BTreeSet<IpAddr> {
+        let body = self.get(self.origin(), "/api/v1/peers").expect(200).body;
+        let value: Value = serde_json::from_slice(&body).expect("it is JSON");
+        let peers = value["peers"].as_array().expect("a list");
+        let address = |peer: &Value| peer["address"].as_str()?.parse::<SocketAddr>().ok();
+        peers.iter().map(|peer| address(peer).expect("an address").ip()).collect()
     }
 
     fn sample(&self, name: &str) -> u64 {

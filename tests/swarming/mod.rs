@@ -1,10 +1,11 @@
-//! Swarms of stock clients that need each other: the origin sends too slowly for all of them, or speaks another family
-//! than some do; and what a crowd is told that comes all at once.
+//! Swarms of stock clients that need each other: the origin sends too slowly for all of them, speaks another family than
+//! some do, or goes away and comes back. And what a crowd is told that comes all at once.
 
 mod crowd;
 mod families;
 mod kinds;
 mod over_udp;
+mod restart;
 
 use crate::support::clients::{Download, Launch};
 use crate::support::files::{Contents, MIB};

@@ -1,0 +1,78 @@
+//! The origin ends in the middle of downloads and is started again, with the same state and the same ports. Clients
+//! find that a connection was closed, and nothing else.
+
+use tempfile::TempDir;
+
+use super::{FILE, LEN, start};
+use crate::support::clients::{Client, Launch};
+use crate::support::files::Contents;
+use crate::support::server::Server;
+use crate::support::swarm::Swarm;
+use crate::support::wait_for;
+
+/// At which nobody is done before all are connected.
+const SLOWLY: &str = "64KiB";
+
+/// All clients are in the middle of their download as it happens, and all finish.
+#[track_caller]
+fn all_finish_past(clients: &[Client], end: impl FnOnce(Server)) {
+    let home = TempDir::new().expect("a temporary directory can be made");
+    let count = u8::try_from(clients.len()).expect("few");
+    let swarm = Swarm::with(count, |setup| setup.home(home.path()).option("--max-upload-rate", SLOWLY));
+    let contents = Contents::new(6, LEN);
+    contents.write(swarm.path(FILE));
+    let clients: Vec<Launch> = clients.iter().map(|client| (*client).into()).collect();
+    let torrent = swarm.torrent(&swarm.hosts()[0], FILE);
+    let mut downloads = start(&swarm, &clients);
+    wait_for("all to be connected", || {
+        let connected = swarm.connected();
+        swarm.hosts().iter().all(|host| connected.contains(&host.address())).then_some(())
+    });
+    wait_for("some of it to be sent", || (swarm.uploaded() > 0).then_some(()));
+    assert!(swarm.copies() < 1.0, "nobody can have all of it");
+
+    let swarm = swarm.restarted(end, |setup| setup.home(home.path()));
+    let again = swarm.torrent(&swarm.hosts()[0], FILE);
+    assert!(again.bytes == torrent.bytes, "the torrent is another one");
+    for download in &mut downloads {
+        let file = download.finish();
+        contents.assert_same(file, &download.name());
+    }
+}
+
+#[test]
+fn clients_of_all_kinds_finish_past_a_restart() {
+    all_finish_past(&Client::ALL, Server::stop);
+}
+
+#[test]
+fn clients_finish_past_a_kill() {
+    all_finish_past(&[Client::Ctorrent, Client::Libtorrent, Client::Transmission], Server::kill);
+}
+
+/// How fast aria2 takes it, so that it is still there when others come.
+const AT_LEISURE: u32 = 64 * 1024;
+
+/// aria2 goes by `min interval` while it is connected to anybody.
+#[test]
+fn clients_make_themselves_known_again_after_a_restart() {
+    let home = TempDir::new().expect("a temporary directory can be made");
+    let swarm = Swarm::with(3, |setup| setup.home(home.path()));
+    let contents = Contents::new(7, LEN);
+    contents.write(swarm.path(FILE));
+    let [first, second, newcomer] = swarm.hosts() else { panic!("there are three") };
+    let info_hash = swarm.torrent(newcomer, FILE).info_hash;
+    let at_leisure = Client::Aria2.slowed_to(AT_LEISURE);
+    let _first = swarm.start(at_leisure, first, FILE);
+    wait_for("the first to be known", || swarm.names(newcomer, info_hash, first).then_some(()));
+    let mut connected = swarm.start(at_leisure, second, FILE);
+    connected.wait_for_word(&format!("From: {}:", first.address()));
+
+    let swarm = swarm.restarted(Server::stop, |setup| setup.home(home.path()));
+    let [first, second, newcomer] = swarm.hosts() else { panic!("there are three") };
+    for host in [first, second] {
+        wait_for("both to be known again", || swarm.names(newcomer, info_hash, host).then_some(()));
+    }
+    let mut download = swarm.start(Client::Ctorrent, newcomer, FILE);
+    contents.assert_same(download.finish(), "who came after it");
+}
