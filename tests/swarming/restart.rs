@@ -1,11 +1,13 @@
 //! The origin ends in the middle of downloads and is started again, with the same state and the same ports. Clients
 //! find that a connection was closed, and nothing else.
 
+use std::net::SocketAddr;
+
 use tempfile::TempDir;
 
 use super::{FILE, LEN, start};
 use crate::support::clients::{Client, Launch};
-use crate::support::files::Contents;
+use crate::support::files::{Contents, KIB};
 use crate::support::server::Server;
 use crate::support::swarm::Swarm;
 use crate::support::wait_for;
@@ -75,4 +77,25 @@ fn clients_make_themselves_known_again_after_a_restart() {
     }
     let mut download = swarm.start(Client::Ctorrent, newcomer, FILE);
     contents.assert_same(download.finish(), "who came after it");
+}
+
+/// A restart is over before its hosts come back by themselves, which takes some of them ten minutes.
+#[test]
+fn the_first_answer_after_a_restart_names_those_from_before() {
+    let home = TempDir::new().expect("a temporary directory can be made");
+    // Nobody listens where they are said to be, and that is not to be found out.
+    let swarm = Swarm::with(3, |setup| setup.home(home.path()).flag("--no-dial"));
+    Contents::new(8, KIB).write(swarm.path(FILE));
+    let [first, second, newcomer] = swarm.hosts() else { panic!("there are three") };
+    let info_hash = swarm.torrent(newcomer, FILE).info_hash;
+    for host in [first, second] {
+        swarm.announce(host, info_hash, 6881);
+    }
+    let swarm = swarm.restarted(Server::stop, |setup| setup.home(home.path()).flag("--no-dial"));
+    let [first, second, newcomer] = swarm.hosts() else { panic!("there are three") };
+    assert_eq!(swarm.torrent(newcomer, FILE).info_hash, info_hash);
+    let named = swarm.peers_named_to(newcomer, info_hash);
+    for host in [first, second] {
+        assert!(named.contains(&SocketAddr::new(host.address(), 6881)), "{named:?}");
+    }
 }
