@@ -99,3 +99,9 @@ fn the_first_answer_after_a_restart_names_those_from_before() {
         assert!(named.contains(&SocketAddr::new(host.address(), 6881)), "{named:?}");
     }
 }
+
+/// rtorrent doesn't come back for ten minutes, aria2 and ctorrent for two, libtorrent for one.
+#[test]
+fn a_client_in_the_midst_of_its_download_is_dialled_after_a_restart() {
+    all_finish_past(&[Client::Rtorrent], Server::stop);
+}
