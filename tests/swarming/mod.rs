@@ -6,6 +6,7 @@ mod families;
 mod kinds;
 mod over_udp;
 mod restart;
+mod vanishing;
 
 use crate::support::clients::{Download, Launch};
 use crate::support::files::{Contents, MIB};
