@@ -213,9 +213,12 @@ impl Server {
         stream
     }
 
-    /// What it has logged so far.
+    /// What it has logged so far, in whole lines. One that crosses a page of the file gets there in two parts, and who
+    /// reads in between sees half of it.
     pub(crate) fn log(&self) -> String {
-        self.process.stderr()
+        let mut log = self.process.stderr();
+        log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
+        log
     }
 
     /// Whether its log has these words so far.
@@ -239,7 +242,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn learned(&self, files: usize) -> (usize, usize) {
         wait_for(&format!("{files} files"), || {
-            let log = self.process.stderr();
+            let log = self.log();
             let remembered = log.matches("serving, as remembered").count();
             let hashed = log.matches("distributor::ingest: serving file=").count();
             (remembered + hashed >= files).then_some((remembered, hashed))
