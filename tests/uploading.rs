@@ -31,18 +31,17 @@ struct Downloader {
 }
 
 impl Downloader {
-    const IN_FLIGHT: usize = 8;
+    /// A MiB: what it has asked for lasts for as long as a busy machine may keep it from asking again.
+    const IN_FLIGHT: usize = 64;
 
     fn join(server: &Server, from: usize, info_hash: [u8; 20], len: usize) -> Self {
         let peer = Peer::connect_from(host(from), server.peers());
         let (mut peer, _) = peer.shake_hands(info_hash);
         peer.send(&[0, 0, 0, 1, id::INTERESTED]);
         peer.message_with(id::UNCHOKE);
-        // Room for all that is in flight: a window that closes may stay so until it is probed, 200 ms later, and that says
-        // nothing of the seeder.
-        SockRef::from(&*peer.stream())
-            .set_recv_buffer_size(Self::IN_FLIGHT * MESSAGE * 4)
-            .expect("a socket takes options");
+        // Room for what comes while others are looked after: who has none is passed over, and that says nothing of the
+        // seeder.
+        SockRef::from(&*peer.stream()).set_recv_buffer_size(MIB).expect("a socket takes options");
         peer.stream().set_nonblocking(true).expect("a socket takes options");
         Self { peer, blocks: u32::try_from(len / BLOCK).expect("it fits"), asked: 0, received: 0 }
     }
@@ -69,6 +68,7 @@ impl Downloader {
     }
 }
 
+/// Of a rate: what goes out without one is divided by whoever runs the seeder and its peers, on a busy machine the system.
 #[test]
 fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     const TORRENTS: usize = 50;
@@ -79,7 +79,12 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     for (n, name) in names.iter().enumerate() {
         Contents::new(n as u64, LEN).write(directory.path().join(name));
     }
-    let server = Server::serving(directory.path()).option("--upload-slots", "unlimited").quiet().start();
+    let server = Server::serving(directory.path())
+        .option("--upload-slots", "unlimited")
+        // A fraction of what a busy machine manages; in it each has 64 KiB at a time.
+        .option("--max-upload-rate", "32MiB")
+        .quiet()
+        .start();
     let torrents: Vec<[u8; 20]> = names.iter().map(|name| server.torrent(name).info_hash).collect();
     let mut downloaders: Vec<Downloader> = (0..PEERS)
         .map(|n| Downloader::join(&server, n, *torrents.iter().cycle().nth(n).expect("endless"), LEN))
@@ -92,9 +97,9 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
         }
         downloaders.iter().map(|downloader| downloader.received).collect::<Vec<usize>>()
     };
-    // Until then some have buffers that grow and files that are being opened.
-    let at_first = go_on_until(2 * MIB);
-    let at_last = go_on_until(12 * MIB);
+    // Until then some have not begun.
+    let at_first = go_on_until(MIB / 4);
+    let at_last = go_on_until(MIB / 4 + 20 * 64 * KIB);
     let received = || at_last.iter().zip(&at_first).map(|(last, first)| last - first);
     let even = received().sum::<usize>() / PEERS;
     let shares = received().min().expect("some")..=received().max().expect("some");
