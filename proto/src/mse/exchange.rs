@@ -18,6 +18,9 @@ pub(super) const KEY_LEN: usize = 96;
 
 const SECRET_BITS: u32 = 8 * MSE_SECRET_LEN as u32;
 
+/// How many secrets the side that is dialled tries. Of honest keys, one in 256 takes a second.
+const MAX_TRIES: u8 = 8;
+
 const PRIME: Odd<U768> = Odd::<U768>::from_be_hex(concat!(
     "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74",
     "020bbea63b139b22514a08798e3404ddef9519b3cd3a431b302b0a6df25f1437",
@@ -57,6 +60,28 @@ impl Secret {
         Ok(SharedSecret(self.raise(&key)))
     }
 
+    /// Y and S for the side that is dialled, of this secret or of one near it: S doesn't begin with a zero, unless each
+    /// that was tried does. Both sides are to hash it with its leading zeros, and rtorrent leaves them out: it couldn't
+    /// come in, and would not try again for ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// As [`agree`](Self::agree).
+    pub(super) fn answer(
+        self,
+        public_key: &[u8; KEY_LEN],
+    ) -> Result<([u8; KEY_LEN], SharedSecret), MseError> {
+        let (mut secret, mut shared) = (Self(self.0), self.agree(public_key)?);
+        for other in 1..MAX_TRIES {
+            if !shared.begins_with_zero() {
+                break;
+            }
+            secret = Self(self.0 ^ U192::from_u8(other));
+            shared = secret.agree(public_key)?;
+        }
+        Ok((secret.public_key(), shared))
+    }
+
     fn raise(&self, base: &U768) -> [u8; KEY_LEN] {
         let power = FixedMontyForm::new(base, &MODULUS).pow_bounded_exp(&self.0, SECRET_BITS);
         power.retrieve().to_be_bytes().into()
@@ -69,5 +94,48 @@ pub(super) struct SharedSecret([u8; KEY_LEN]);
 impl SharedSecret {
     pub(super) fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
+    }
+
+    fn begins_with_zero(&self) -> bool {
+        self.0.starts_with(&[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(n: u16) -> Secret {
+        let mut bytes = [0x5a; MSE_SECRET_LEN];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        Secret::new(bytes)
+    }
+
+    #[test]
+    fn the_side_that_is_dialled_agrees_on_nothing_that_begins_with_a_zero() {
+        let ours = || secret(0);
+        let agrees_on_zero = |theirs: &Secret| ours().agree(&theirs.public_key()).unwrap().begins_with_zero();
+        let theirs = (1..).map(secret).find(agrees_on_zero).unwrap();
+        let (public_key, shared) = ours().answer(&theirs.public_key()).unwrap();
+        assert!(!shared.begins_with_zero());
+        assert_eq!(shared.as_bytes(), theirs.agree(&public_key).unwrap().as_bytes());
+    }
+
+    #[test]
+    fn the_side_that_is_dialled_keeps_its_secret_where_that_will_do() {
+        let theirs = secret(1).public_key();
+        let (public_key, shared) = secret(0).answer(&theirs).unwrap();
+        assert_eq!(public_key, secret(0).public_key());
+        assert_eq!(shared.as_bytes(), secret(0).agree(&theirs).unwrap().as_bytes());
+    }
+
+    /// Small powers of two: by one who has guessed our secret, say. It gets the last of them.
+    #[test]
+    fn the_side_that_is_dialled_gives_up_after_so_many_tries() {
+        let mut bytes = [0; MSE_SECRET_LEN];
+        bytes[MSE_SECRET_LEN - 1] = MAX_TRIES;
+        let (_, shared) = Secret::new(bytes).answer(&GENERATOR.to_be_bytes().into()).unwrap();
+        let last = 1_u16 << (2 * MAX_TRIES - 1);
+        assert_eq!(shared.as_bytes()[KEY_LEN - 2..], last.to_be_bytes());
     }
 }

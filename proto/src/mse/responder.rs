@@ -82,8 +82,8 @@ impl State for Step {
         Ok(match self {
             Self::Key { secret, padding } => match inbox.take() {
                 Some(key) => {
-                    let shared = secret.agree(&key)?;
-                    out.extend_from_slice(&secret.public_key());
+                    let (public_key, shared) = secret.answer(&key)?;
+                    out.extend_from_slice(&public_key);
                     out.extend_from_slice(&padding);
                     let mark = digest::synchronisation(&shared);
                     Next::Step(Self::Synchronisation { shared, mark })
