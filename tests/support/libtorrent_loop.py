@@ -1,4 +1,5 @@
-"""Downloads files of an origin with libtorrent, ten at a time, chosen at random, until its time is over.
+"""Downloads files of an origin with libtorrent, ten at a time, chosen at random, until its time is over and it has got
+one.
 
 usage: libtorrent_loop.py NAMES DIRECTORY SECONDS SEED
 
@@ -49,6 +50,7 @@ class Downloads:
         self.directory = directory
         # By info hash: the handle, the name, and when to give up.
         self.running = {}
+        self.has_got_one = False
 
     def start(self, name):
         torrent = fetch(name)
@@ -77,6 +79,7 @@ class Downloads:
             if isinstance(alert, lt.hash_failed_alert):
                 print("hash failed", self.running[info_hash][1], flush=True)
             elif isinstance(alert, lt.torrent_finished_alert):
+                self.has_got_one = True
                 self.end(info_hash, "done")
         now = time.monotonic()
         for info_hash in [info_hash for info_hash, (_, _, end) in self.running.items() if end < now]:
@@ -90,7 +93,8 @@ def main():
     chance = random.Random(int(seed))
     downloads = Downloads(directory)
     end = time.monotonic() + int(seconds)
-    while time.monotonic() < end:
+    # On a busy machine it may take all that time to begin; it goes on undisturbed then, for nothing changes any more.
+    while time.monotonic() < end or not downloads.has_got_one:
         if len(downloads.running) < AT_A_TIME:
             downloads.start(chance.choice(names))
         downloads.go_on()
