@@ -52,6 +52,7 @@ impl Closed {
     pub(super) fn is_violation(&self) -> bool {
         match self {
             Self::Opening(OpeningError::Mse(error)) if are_policies_apart(error) => false,
+            _ if self.is_chance() => false,
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => true,
             Self::Protocol(error) => error.is_violation(),
             _ => false,
@@ -67,6 +68,11 @@ impl Closed {
     pub(super) fn is_reset(&self) -> bool {
         let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         matches!(self, Self::Io(error) if kinds.contains(&error.kind()))
+    }
+
+    /// Whether it was chance alone: another connection, with other keys, will do.
+    pub(super) fn is_chance(&self) -> bool {
+        matches!(self, Self::Opening(OpeningError::Mse(MseError::LeadingZero)))
     }
 
     /// The torrent whose file the connection found fault with.
@@ -96,6 +102,7 @@ impl Closed {
             Self::Protocol(SessionError::Eof) => "network",
             Self::Store(StoreError::NoDescriptor, _) => "no_descriptor",
             Self::Store(..) | Self::Metadata(..) => "file",
+            Self::Opening(OpeningError::Mse(MseError::LeadingZero)) => "keys",
             Self::OtherTorrent | Self::Opening(OpeningError::Mse(_)) => "violation",
             Self::Protocol(error) if error.is_violation() => "violation",
             Self::OpeningTimedOut | Self::Protocol(_) => "timeout",

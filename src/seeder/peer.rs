@@ -87,14 +87,20 @@ impl Shared {
         };
         let mut permit = Some(permit);
         for encrypted in ways {
-            let Some(permit) = permit.take().or_else(|| self.may_dial(addr.ip())) else { return };
-            debug!(peer = %addr, info_hash = %torrent.info_hash(), encrypted, "dialling");
             let (mut greeted, began) = (false, Instant::now());
-            let closed = self
-                .call(addr, *encrypted, &torrent, permit, &mut greeted)
-                .await
-                .unwrap_or_else(|closed| closed);
-            self.conclude(addr, &closed);
+            let closed = loop {
+                let Some(permit) = permit.take().or_else(|| self.may_dial(addr.ip())) else { return };
+                debug!(peer = %addr, info_hash = %torrent.info_hash(), encrypted, "dialling");
+                let closed = self
+                    .call(addr, *encrypted, &torrent, permit, &mut greeted)
+                    .await
+                    .unwrap_or_else(|closed| closed);
+                self.conclude(addr, &closed);
+                // One in 256, whatever the peer does: its key can't steer what ours makes of it.
+                if !closed.is_chance() {
+                    break closed;
+                }
+            };
             if closed.is_refusal() {
                 self.tracker.unreachable(&torrent.info_hash(), addr, began);
             }

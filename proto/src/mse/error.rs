@@ -10,6 +10,10 @@ pub enum MseError {
     /// A public key is 0, 1 or P-1, with which the common secret is known to everyone, or not below P.
     #[error("the peer's public key is none that can come of a key exchange")]
     PublicKey,
+    /// S begins with a zero, which isn't everybody's S. It is nobody's fault: the initiator dials again, with another
+    /// secret.
+    #[error("both sides' keys make a secret that some clients read otherwise")]
+    LeadingZero,
     /// The first padding doesn't end: what follows it did not come in time. A peer that speaks another protocol
     /// looks like this.
     #[error(

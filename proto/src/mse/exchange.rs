@@ -60,9 +60,8 @@ impl Secret {
         Ok(SharedSecret(self.raise(&key)))
     }
 
-    /// Y and S for the side that is dialled, of this secret or of one near it: S doesn't begin with a zero, unless each
-    /// that was tried does. Both sides are to hash it with its leading zeros, and rtorrent leaves them out: it couldn't
-    /// come in, and would not try again for ten minutes.
+    /// Y and S for the side that is dialled, of this secret or of one near it: S doesn't
+    /// [begin with a zero](SharedSecret::begins_with_zero), unless each that was tried does.
     ///
     /// # Errors
     ///
@@ -96,7 +95,9 @@ impl SharedSecret {
         &self.0
     }
 
-    fn begins_with_zero(&self) -> bool {
+    /// One in 256 does. Both sides are to hash its leading zeros, too, and rtorrent leaves them out: what it says isn't
+    /// understood then, and it understands nothing.
+    pub(super) fn begins_with_zero(&self) -> bool {
         self.0.starts_with(&[0])
     }
 }

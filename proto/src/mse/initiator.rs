@@ -50,7 +50,8 @@ impl MseInitiator {
     ///
     /// # Errors
     ///
-    /// When the responder's handshake is none, or selects what wasn't offered. It stays failed then.
+    /// When the responder's handshake is none, or selects what wasn't offered; and once in 256 times by chance
+    /// ([`MseError::LeadingZero`]). It stays failed then.
     pub fn receive(&mut self, bytes: &[u8], out: &mut BytesMut) -> Result<MseProgress, MseError> {
         self.0.receive(bytes, out)
     }
@@ -74,6 +75,9 @@ impl State for Step {
             Self::Key { secret, info_hash, padding, mut initial } => match inbox.take() {
                 Some(key) => {
                     let shared = secret.agree(&key)?;
+                    if shared.begins_with_zero() {
+                        return Err(MseError::LeadingZero);
+                    }
                     let mut pair = Rc4Pair::of_initiator(&shared, &info_hash);
                     out.extend_from_slice(&digest::synchronisation(&shared));
                     out.extend_from_slice(&TorrentDigest::of(&info_hash).hide(&shared));

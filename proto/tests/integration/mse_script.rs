@@ -33,9 +33,6 @@ pub(crate) const KEY_B_OF_SMALL_SHARED: &str = "\
     8f2a385b665cb16eff6671a4d2838d055902b769c8891fed586129cb93bdd9824eefbda9f736cc54d2a53a618fea4d0c \
     cc38c0b2a1d13abfb0a5165ce032839de851680465f52a45a31df065f6e65314fd965da3ab6004d678c200cb559df234";
 
-/// HASH('req1', S) with that S.
-pub(crate) const MARK_OF_SMALL_SHARED: &str = "cdc8cf5d3a6c5f8728101d8fa0da989ce27e5dd4";
-
 /// What A says after its key and padding, crypto_provide being 3.
 pub(crate) const REQUEST: &str = "\
     78fffb0f23055a793ff7609f359e04e383ec3505c5fb07633f71cf90462f40ff46324234f637a08ebe6b04378c45c6de \
