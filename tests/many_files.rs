@@ -42,7 +42,7 @@ fn a_file_that_nobody_asks_for_takes_less_than_a_kibibyte() {
     let [directory, home] = [(); 2].map(|()| TempDir::new().expect("a temporary directory can be made"));
     // Twenty pieces: their digests alone would be 400 bytes.
     fill(directory.path(), 20 * 64 * KIB);
-    let setup = || Server::serving(directory.path()).home(home.path());
+    let setup = || Server::serving(directory.path()).home(home.path()).quiet();
     let server = setup().start();
     for n in 0..FILES {
         server.serve(name(n)).expect(200);
@@ -69,7 +69,7 @@ fn ten_thousand_downloads_leave_nothing_behind() {
     let directory = TempDir::new().expect("a temporary directory can be made");
     let contents = Contents::new(1, 64 * KIB);
     contents.write(directory.path().join("file"));
-    let server = Server::serving(directory.path()).start();
+    let server = Server::serving(directory.path()).quiet().start();
     let info_hash = server.torrent("file").info_hash;
     let download = || {
         server.serve("file").expect(200);
