@@ -35,12 +35,13 @@
 //! | `metrics` | what is counted |
 //! | `config` | settings as the program uses them |
 //! | `files` | what a file is: a place below a watched directory, and the state of its inode |
+//! | `topology` | where hosts are by their addresses, and how far from each other |
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
 //! (`catalog`, `hasher`) > `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) >
-//! (`config`, `files`) > `distributor-proto`. Rooms on one floor don't know each other; `server` joins them. A test holds
-//! this.
+//! (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins
+//! them. A test holds this.
 //!
 //! # What is promised
 //!
@@ -71,6 +72,7 @@ mod seeder;
 mod server;
 mod state;
 mod store;
+mod topology;
 mod tracker;
 mod traffic;
 mod udp;
@@ -90,5 +92,9 @@ pub use hasher::{
 };
 pub use server::{BindError, RunError, Server};
 pub use state::StateError;
+pub use topology::{
+    Basis, GUESSED_RACK_PREFIX_V4, GUESSED_RACK_PREFIX_V6, Location, MAX_LEVEL_LEN, MAX_LEVELS, MAX_NETWORKS,
+    Network, NetworkError, Place, PlaceName, PlaceNameError, Topology, TopologyBuilder, TopologyError,
+};
 pub use traffic::RateControl;
 pub use watcher::WatchError;

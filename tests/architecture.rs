@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The rooms, layer by layer: a room may name rooms on layers below its own, and never its neighbours.
 ///
 /// A policy is one file of `seeder`: pure functions over plain values, which know nothing of the room they lie in.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["main"],
     &["lib", "cli"],
     &["server"],
@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 10] = [
     &["accept", "disks", "metrics", "store", "state", "traffic", "watcher"],
     // What a file is, and what was set: any room may need to say it.
     &["config", "files"],
+    &["topology"],
     &["distributor_proto"],
 ];
 
