@@ -1,18 +1,21 @@
 //! Flags as they are typed, and what becomes of them: a [`Config`], or one sentence and an exit code.
 
 mod limits;
+mod places;
 mod remembering;
 mod uploading;
 mod watching;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use self::limits::LimitArgs;
+use self::places::PlaceArgs;
 use self::remembering::RememberingArgs;
 use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
@@ -116,6 +119,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     hashing: HashingArgs,
+
+    #[command(flatten)]
+    places: PlaceArgs,
 }
 
 /// The flags of `torrent`.
@@ -202,6 +208,7 @@ impl From<ServeArgs> for Config {
         config.seeder.encryption = args.encryption;
         config.seeder.dial = !args.no_dial;
         config.seeder.limits = args.limits.into();
+        config.topology = Arc::new(args.places.topology());
         config
     }
 }
@@ -248,7 +255,7 @@ mod tests {
             &["distributor", "serve", "--optimistic-slots", "0", "."],
             &["distributor", "serve", "--choking", "mine", "."],
             &["distributor", "serve", "--max-upload-rate", "fast", "."],
-            &["distributor", "serve", "--group-prefix-v4", "33", "."],
+            &["distributor", "serve", "--rack-prefix-v4", "33", "."],
             &["distributor", "serve", "--dscp", "64", "."],
             &["distributor", "serve", "--max-requests", "65537", "."],
             &["distributor", "serve", "--watch", "closely", "."],

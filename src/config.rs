@@ -12,14 +12,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::choking::{Choking, ChokingConfig, ChokingError, GroupPrefixes, UploadSlots, UploadSlotsError};
+pub use self::choking::{Choking, ChokingConfig, ChokingError, UploadSlots, UploadSlotsError};
 pub use self::dscp::{Dscp, DscpError};
 use self::named::read_and_written_by_name;
 pub use self::proxies::{TrustedProxy, TrustedProxyError};
 pub use self::rates::{UploadRate, UploadRateError, UploadRates};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
+use crate::topology::Topology;
 
 /// Where HTTP listens when no port is named.
 pub const DEFAULT_HTTP_PORT: u16 = 6969;
@@ -56,6 +58,8 @@ pub struct Config {
     /// outlive it. It is made if it isn't there; each server needs its own, outside of what it serves. By default nothing
     /// is remembered.
     pub state: Option<PathBuf>,
+    /// Where hosts are, at first; by default nothing is known of it.
+    pub topology: Arc<Topology>,
 }
 
 impl Config {
@@ -69,6 +73,7 @@ impl Config {
             http: HttpConfig::default(),
             seeder: SeederConfig::default(),
             state: None,
+            topology: Arc::default(),
         }
     }
 }

@@ -80,8 +80,8 @@ mod watcher;
 
 pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Choking, ChokingConfig, ChokingError, Config,
-    DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Dscp, DscpError, Encryption, EncryptionError, GroupPrefixes,
-    HashingConfig, HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
+    DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Dscp, DscpError, Encryption, EncryptionError, HashingConfig,
+    HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
     Sha1KernelError, TorrentsConfig, TrustedProxy, TrustedProxyError, UploadRate, UploadRateError,
     UploadRates, UploadSlots, UploadSlotsError, WatchConfig, WatchMode, WatchModeError,
 };
@@ -94,7 +94,8 @@ pub use server::{BindError, RunError, Server};
 pub use state::StateError;
 pub use topology::{
     Basis, GUESSED_RACK_PREFIX_V4, GUESSED_RACK_PREFIX_V6, Location, MAX_LEVEL_LEN, MAX_LEVELS, MAX_NETWORKS,
-    Network, NetworkError, Place, PlaceName, PlaceNameError, Topology, TopologyBuilder, TopologyError,
+    Network, NetworkError, Place, PlaceName, PlaceNameError, Topology, TopologyBuilder, TopologyControl,
+    TopologyError,
 };
 pub use traffic::RateControl;
 pub use watcher::WatchError;

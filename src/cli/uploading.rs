@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use crate::config::{
-    Choking, ChokingConfig, Dscp, GroupPrefixes, SeederConfig, UploadRate, UploadRates, UploadSlots,
-};
+use crate::config::{Choking, ChokingConfig, Dscp, SeederConfig, UploadRate, UploadRates, UploadSlots};
 
 /// What `serve` takes of that.
 #[derive(Debug, Args)]
@@ -25,19 +23,9 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "N")]
     optimistic_slots: Option<NonZeroUsize>,
 
-    /// So many slots are for each group that has peers waiting, before others have more
+    /// So many slots are for each group, the peers at one place, that has peers waiting, before others have more
     #[arg(long, value_name = "N", default_value_t = 0)]
     reserved_slots: usize,
-
-    /// Peers whose IPv4 addresses begin with the same so many bits are a group
-    #[arg(long, value_name = "BITS", default_value_t = GroupPrefixes::default().v4)]
-    #[arg(value_parser = clap::value_parser!(u8).range(..=32))]
-    group_prefix_v4: u8,
-
-    /// The same for IPv6 addresses
-    #[arg(long, value_name = "BITS", default_value_t = GroupPrefixes::default().v6)]
-    #[arg(value_parser = clap::value_parser!(u8).range(..=128))]
-    group_prefix_v6: u8,
 
     /// Bytes a second to all peers together: 500k, 10M, 8MiB; "unlimited" or 0: as many as can be
     #[arg(long, value_name = "RATE", default_value_t)]
@@ -57,19 +45,22 @@ pub(super) struct UploadArgs {
 }
 
 impl UploadArgs {
+    pub(super) fn rates(&self) -> UploadRates {
+        UploadRates {
+            total: self.max_upload_rate,
+            per_group: self.max_upload_rate_per_group,
+            per_peer: self.max_upload_rate_per_peer,
+        }
+    }
+
     pub(super) fn set(self, config: &mut SeederConfig) {
         config.choking = ChokingConfig {
             strategy: self.choking,
             slots: self.upload_slots,
             optimistic_slots: self.optimistic_slots,
             reserved_slots: self.reserved_slots,
-            groups: GroupPrefixes { v4: self.group_prefix_v4, v6: self.group_prefix_v6 },
         };
-        config.rates = UploadRates {
-            total: self.max_upload_rate,
-            per_group: self.max_upload_rate_per_group,
-            per_peer: self.max_upload_rate_per_peer,
-        };
+        config.rates = self.rates();
         config.dscp = self.dscp;
     }
 }

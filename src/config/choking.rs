@@ -1,7 +1,6 @@
 //! Whom to upload to: by which strategy, how many at a time, and what is kept free for whom.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 
@@ -18,11 +17,9 @@ pub struct ChokingConfig {
     /// How many of the slots go by waiting time, whatever the strategy, so that nobody is left out. By default a fifth
     /// of them, and always one at least; with [`Choking::RoundRobin`] all do anyway.
     pub optimistic_slots: Option<NonZeroUsize>,
-    /// How many slots each group has before others may have more, while so many of its peers are interested; 0 by
-    /// default.
+    /// How many slots each group, the peers at one [place](crate::Place), has before others may have more, while so many
+    /// of its peers are interested; 0 by default.
     pub reserved_slots: usize,
-    /// Which peers are a group.
-    pub groups: GroupPrefixes,
 }
 
 /// Who is uploaded to first. No strategy gives a host's second connection a slot before another host's first.
@@ -120,39 +117,6 @@ impl fmt::Display for UploadSlots {
     }
 }
 
-/// How many leading bits of their addresses the peers of a group have in common: by default 24 of IPv4 ones, as the
-/// hosts of a rack often have, and 64 of IPv6 ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupPrefixes {
-    /// Of IPv4 addresses; more than 32 is 32.
-    pub v4: u8,
-    /// Of IPv6 addresses; more than 128 is 128.
-    pub v6: u8,
-}
-
-impl Default for GroupPrefixes {
-    fn default() -> Self {
-        Self { v4: 24, v6: 64 }
-    }
-}
-
-impl GroupPrefixes {
-    /// The first address of the network that an address lies in; IPv4-mapped ones are IPv4.
-    pub(crate) fn network(&self, ip: IpAddr) -> IpAddr {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(self.v4.into())).unwrap_or(0);
-                Ipv4Addr::from_bits(ip.to_bits() & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(self.v6.into())).unwrap_or(0);
-                Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,18 +143,5 @@ mod tests {
     fn makes_as_many_slots_as_a_rate_is_enough_for() {
         let slots = |rate| UploadSlots::Auto.count(NonZeroU64::new(rate));
         assert_eq!([0, 1, 10 * 256 * 1024, 1 << 40].map(slots), [64, 4, 10, 64]);
-    }
-
-    #[test]
-    fn groups_addresses_by_their_networks() {
-        let network = |v4, v6, ip: &str| GroupPrefixes { v4, v6 }.network(ip.parse().unwrap()).to_string();
-        assert_eq!(network(24, 64, "10.1.2.3"), "10.1.2.0");
-        assert_eq!(network(24, 64, "::ffff:10.1.2.3"), "10.1.2.0");
-        assert_eq!(network(24, 64, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!([network(0, 0, "10.1.2.3"), network(0, 0, "2001:db8::1")], ["0.0.0.0", "::"]);
-        assert_eq!(
-            [network(32, 128, "10.1.2.3"), network(99, 200, "2001:db8::1")],
-            ["10.1.2.3", "2001:db8::1"]
-        );
     }
 }

@@ -15,7 +15,7 @@ use bytesize::ByteSize;
 pub struct UploadRates {
     /// To all peers together.
     pub total: UploadRate,
-    /// To the peers of each [group](super::GroupPrefixes).
+    /// To the peers of each group: those at one [place](crate::Place).
     pub per_group: UploadRate,
     /// To each host, an IPv4 address or a /64 of IPv6: its connections share it, whatever peer ids they give, or a peer
     /// would have as many times the rate as it makes connections. Hosts behind one translated address share it, too.

@@ -12,13 +12,13 @@ mod dialler;
 mod disk_work;
 mod half_open;
 mod hold_off;
+mod host;
 mod lack;
 mod notices;
 mod opening;
 mod outgoing;
 mod pacer;
 mod peer;
-mod place;
 mod rate_limit;
 mod roster;
 mod slots;
@@ -48,12 +48,13 @@ use self::socket::SocketOptions;
 use self::transport::READ_LEN;
 use crate::accept::{Acceptor, AddressPermit, Addresses, Listener, affordable};
 use crate::catalog::Catalog;
-use crate::config::{Encryption, GroupPrefixes, SeederConfig, UploadRates};
+use crate::config::{Encryption, SeederConfig, UploadRates};
 use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::topology::Topology;
 use crate::tracker::{Downloader, Tracker};
 use crate::traffic::{SAMPLING, Traffic};
 
@@ -77,6 +78,7 @@ pub(crate) struct Seeder {
     max_per_address: usize,
     downloaders: mpsc::Receiver<Downloader>,
     rates: watch::Receiver<UploadRates>,
+    topology: watch::Receiver<Arc<Topology>>,
 }
 
 /// What all connections have in common.
@@ -90,7 +92,6 @@ struct Shared {
     metrics: Arc<Metrics>,
     slots: Arc<Slots>,
     pacer: Arc<Pacer>,
-    groups: GroupPrefixes,
     roster: Arc<Roster>,
     traffic: Arc<Traffic>,
     half_open: Arc<HalfOpen>,
@@ -128,6 +129,8 @@ pub(crate) struct Neighbours {
     pub(crate) downloaders: mpsc::Receiver<Downloader>,
     /// How fast to upload, now and whenever that changes.
     pub(crate) rates: watch::Receiver<UploadRates>,
+    /// Where peers are, likewise.
+    pub(crate) topology: watch::Receiver<Arc<Topology>>,
 }
 
 impl Seeder {
@@ -140,18 +143,9 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours {
-            catalog,
-            metadata,
-            disks,
-            ingest,
-            store,
-            metrics,
-            traffic,
-            tracker,
-            mut downloaders,
-            rates,
-        } = neighbours;
+        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, tracker, .. } = neighbours;
+        let Neighbours { mut downloaders, rates, topology, .. } = neighbours;
+        let places = Arc::clone(&topology.borrow());
         if !config.dial {
             downloaders.close();
         }
@@ -174,9 +168,13 @@ impl Seeder {
             ingest,
             store,
             metrics,
-            slots: Slots::new(config.choking, rates.borrow().total.bytes_per_second(), Instant::now()),
-            pacer: Pacer::new(*rates.borrow(), Instant::now()),
-            groups: config.choking.groups,
+            slots: Slots::new(
+                config.choking,
+                rates.borrow().total.bytes_per_second(),
+                Arc::clone(&places),
+                Instant::now(),
+            ),
+            pacer: Pacer::new(*rates.borrow(), places, Instant::now()),
             roster: Roster::new(limits.per_torrent, Arc::clone(&traffic)),
             traffic,
             half_open: HalfOpen::new(half_open),
@@ -200,6 +198,7 @@ impl Seeder {
             max_per_address: limits.per_address,
             downloaders,
             rates,
+            topology,
         }
     }
 
@@ -210,8 +209,8 @@ impl Seeder {
         }
         let acceptor = Acceptor::new(listener, "peers", self.max_connections, self.max_per_address);
         let mut connections = JoinSet::new();
-        let (shared, rates) = (Arc::clone(&self.shared), self.rates.clone());
-        connections.spawn(async move { shared.pacer.run(rates, shared.shutdown.clone()).await });
+        let (shared, rates, topology) = (Arc::clone(&self.shared), self.rates.clone(), self.topology.clone());
+        connections.spawn(async move { shared.pacer.run(rates, topology, shared.shutdown.clone()).await });
         let mut turns = tokio::time::interval(ROTATION);
         loop {
             let due = self.shared.dialler().next_due();
@@ -223,6 +222,10 @@ impl Seeder {
                 Ok(()) = self.rates.changed() => {
                     let total = self.rates.borrow_and_update().total;
                     self.shared.slots.set_rate(total.bytes_per_second(), Instant::now());
+                }
+                Ok(()) = self.topology.changed() => {
+                    let topology = Arc::clone(&self.topology.borrow_and_update());
+                    self.shared.slots.set_topology(topology);
                 }
                 (stream, admission) = acceptor.accept() => {
                     let shared = Arc::clone(&self.shared);

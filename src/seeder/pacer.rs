@@ -12,10 +12,11 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::place::{Group, group_of, host_of};
+use super::host::host_of;
 use super::rate_limit::{Limiter, Limits};
 use super::sleep_until;
-use crate::config::{GroupPrefixes, UploadRates};
+use crate::config::UploadRates;
+use crate::topology::{Place, Topology};
 
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -28,19 +29,29 @@ pub(super) struct Pacer {
 
 #[derive(Debug)]
 struct Queue {
-    limiter: Limiter<u64, IpAddr, Group>,
+    /// Its groups are the places of the topology.
+    limiter: Limiter<u64, IpAddr, Place>,
+    topology: Arc<Topology>,
     next_id: u64,
-    /// How those who have asked are told that they were granted something.
-    granted: HashMap<u64, Arc<Notify>>,
+    /// Those who have asked.
+    members: HashMap<u64, Member>,
     /// When the timer rings.
     timer: Option<Instant>,
 }
 
+#[derive(Debug)]
+struct Member {
+    ip: IpAddr,
+    place: Place,
+    /// How it is told that it was granted something.
+    granted: Arc<Notify>,
+}
+
 impl Pacer {
-    pub(super) fn new(rates: UploadRates, now: Instant) -> Arc<Self> {
+    pub(super) fn new(rates: UploadRates, topology: Arc<Topology>, now: Instant) -> Arc<Self> {
         let limits = limits_of(rates);
-        let queue =
-            Queue { limiter: Limiter::new(limits, now), next_id: 0, granted: HashMap::new(), timer: None };
+        let limiter = Limiter::new(limits, now);
+        let queue = Queue { limiter, topology, next_id: 0, members: HashMap::new(), timer: None };
         Arc::new(Self {
             quantum: AtomicU64::new(quantum_of(&limits)),
             queue: Mutex::new(queue),
@@ -56,8 +67,13 @@ impl Pacer {
         Some(self.quantum.load(Ordering::Relaxed)).filter(|quantum| *quantum > 0)
     }
 
-    /// Wakes those whose turn has come, and takes other rates as they are set, until shutdown.
-    pub(super) async fn run(&self, mut rates: watch::Receiver<UploadRates>, shutdown: CancellationToken) {
+    /// Wakes those whose turn has come, and takes other rates and topologies as they are set, until shutdown.
+    pub(super) async fn run(
+        &self,
+        mut rates: watch::Receiver<UploadRates>,
+        mut topology: watch::Receiver<Arc<Topology>>,
+        shutdown: CancellationToken,
+    ) {
         loop {
             let due = self.set_timer(Instant::now());
             tokio::select! {
@@ -65,6 +81,10 @@ impl Pacer {
                 Ok(()) = rates.changed() => {
                     let limits = limits_of(*rates.borrow_and_update());
                     self.set_limits(limits, Instant::now());
+                }
+                Ok(()) = topology.changed() => {
+                    let topology = Arc::clone(&topology.borrow_and_update());
+                    self.set_topology(topology, Instant::now());
                 }
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.sooner.notified() => {}
@@ -87,6 +107,15 @@ impl Pacer {
         queue.serve(now, None);
     }
 
+    fn set_topology(&self, topology: Arc<Topology>, now: Instant) {
+        let mut queue = self.queue();
+        let Queue { limiter, members, .. } = &mut *queue;
+        members.values_mut().for_each(|member| member.place = topology.place_of(member.ip));
+        limiter.regroup(now, |id, group| members.get(&id).map_or(group, |member| member.place));
+        queue.topology = topology;
+        queue.serve(now, None);
+    }
+
     /// Does something with the queue, serves who can be served then, and has the timer ring for the rest.
     fn with_queue<T>(&self, now: Instant, act: impl FnOnce(&mut Queue) -> T) -> T {
         let mut queue = self.queue();
@@ -105,18 +134,19 @@ impl Pacer {
 impl Queue {
     /// Grants what can be granted now, and tells those who are granted something, but for one who sees by itself.
     fn serve(&mut self, now: Instant, but: Option<u64>) {
-        let granted = &self.granted;
+        let members = &self.members;
         self.limiter.serve(now, |id| {
-            if let Some(granted) = granted.get(&id).filter(|_| but != Some(id)) {
-                granted.notify_one();
+            if let Some(member) = members.get(&id).filter(|_| but != Some(id)) {
+                member.granted.notify_one();
             }
         });
     }
 
-    fn admit(&mut self) -> Asked {
+    fn admit(&mut self, ip: IpAddr) -> Asked {
         let (id, granted) = (self.next_id, Arc::new(Notify::new()));
         self.next_id += 1;
-        self.granted.insert(id, Arc::clone(&granted));
+        let place = self.topology.place_of(ip);
+        self.members.insert(id, Member { ip, place, granted: Arc::clone(&granted) });
         Asked { id, granted }
     }
 }
@@ -137,9 +167,8 @@ fn limits_of(rates: UploadRates) -> Limits {
 #[derive(Debug)]
 pub(super) struct Ration {
     pacer: Arc<Pacer>,
-    /// Of its peer.
-    host: IpAddr,
-    group: Group,
+    /// The peer's.
+    ip: IpAddr,
     /// Once it has met with a limit.
     asked: Option<Asked>,
     waits: bool,
@@ -170,9 +199,8 @@ impl Allowance {
 
 impl Ration {
     /// Of a connection with a peer at `ip`.
-    pub(super) fn new(pacer: &Arc<Pacer>, ip: IpAddr, groups: &GroupPrefixes) -> Self {
-        let (host, group) = (host_of(ip), group_of(ip, groups));
-        Self { pacer: Arc::clone(pacer), host, group, asked: None, waits: false }
+    pub(super) fn new(pacer: &Arc<Pacer>, ip: IpAddr) -> Self {
+        Self { pacer: Arc::clone(pacer), ip, asked: None, waits: false }
     }
 
     /// How many bytes of blocks it is of use to have at hand, where there is a limit: as many as can be had at a time.
@@ -192,10 +220,12 @@ impl Ration {
             return Allowance::Unlimited;
         }
         let now = Instant::now();
-        let Self { pacer, host, group, asked, .. } = self;
+        let Self { pacer, ip, asked, .. } = self;
         let collected = pacer.with_queue(now, |queue| {
-            let id = asked.get_or_insert_with(|| queue.admit()).id;
-            queue.limiter.ask(id, *host, *group, now);
+            let id = asked.get_or_insert_with(|| queue.admit(*ip)).id;
+            if let Some(member) = queue.members.get(&id) {
+                queue.limiter.ask(id, host_of(member.ip), member.place, now);
+            }
             queue.serve(now, Some(id));
             queue.limiter.collect(id)
         });
@@ -240,7 +270,7 @@ impl Drop for Ration {
         if let Some(asked) = &self.asked {
             let now = Instant::now();
             self.pacer.with_queue(now, |queue| {
-                queue.granted.remove(&asked.id);
+                queue.members.remove(&asked.id);
                 queue.limiter.leave(asked.id, now);
             });
         }
@@ -251,9 +281,10 @@ impl Drop for Ration {
 mod tests {
     use super::*;
     use crate::config::UploadRate;
+    use crate::topology::TopologyBuilder;
 
     fn ration(pacer: &Arc<Pacer>) -> Ration {
-        Ration::new(pacer, [10, 0, 0, 1].into(), &GroupPrefixes::default())
+        Ration::new(pacer, [10, 0, 0, 1].into())
     }
 
     /// A byte a second: what a bucket begins with is all that is ever granted in a test.
@@ -263,17 +294,17 @@ mod tests {
 
     #[test]
     fn without_limits_nobody_is_known() {
-        let pacer = Pacer::new(UploadRates::default(), Instant::now());
+        let pacer = Pacer::new(UploadRates::default(), Arc::default(), Instant::now());
         let mut ration = ration(&pacer);
         assert!(matches!(ration.ask(), Allowance::Unlimited) && !ration.waits());
         assert!(matches!(ration.for_messages(), Allowance::Unlimited));
         ration.settle(Allowance::Unlimited, 1 << 30);
-        assert!(ration.at_hand().is_none() && pacer.queue().granted.is_empty());
+        assert!(ration.at_hand().is_none() && pacer.queue().members.is_empty());
     }
 
     #[tokio::test]
     async fn what_one_gives_back_wakes_the_next() {
-        let pacer = Pacer::new(slow(), Instant::now());
+        let pacer = Pacer::new(slow(), Arc::default(), Instant::now());
         let (mut first, mut second) = (ration(&pacer), ration(&pacer));
         let allowance = first.ask();
         assert_eq!(Some(allowance.bytes()), first.at_hand());
@@ -286,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_leaves_what_it_was_granted_to_the_next() {
-        let pacer = Pacer::new(slow(), Instant::now());
+        let pacer = Pacer::new(slow(), Arc::default(), Instant::now());
         let [mut first, mut second, mut third] = [(); 3].map(|()| ration(&pacer));
         let allowance = first.ask();
         assert_eq!([second.ask().bytes(), third.ask().bytes()], [0, 0]);
@@ -295,12 +326,12 @@ mod tests {
         third.granted().await;
         assert!(third.ask().bytes() > 0);
         drop(third);
-        assert!(pacer.queue().granted.is_empty());
+        assert!(pacer.queue().members.is_empty());
     }
 
     #[tokio::test]
     async fn what_one_was_granted_that_cannot_send_is_the_next_ones() {
-        let pacer = Pacer::new(slow(), Instant::now());
+        let pacer = Pacer::new(slow(), Arc::default(), Instant::now());
         let [mut first, mut second, mut third] = [(); 3].map(|()| ration(&pacer));
         let allowance = first.ask();
         assert_eq!([second.ask().bytes(), third.ask().bytes()], [0, 0]);
@@ -314,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn other_rates_reach_those_who_wait_and_those_who_come() {
         let rates = watch::Sender::new(slow());
-        let pacer = Pacer::new(slow(), Instant::now());
+        let pacer = Pacer::new(slow(), Arc::default(), Instant::now());
         let (mut first, mut second) = (ration(&pacer), ration(&pacer));
         first.ask();
         assert_eq!(second.ask().bytes(), 0);
@@ -325,6 +356,26 @@ mod tests {
             assert!(matches!(second.ask(), Allowance::Unlimited));
             shutdown.cancel();
         };
-        tokio::join!(pacer.run(rates.subscribe(), shutdown.clone()), waiter);
+        let topology = watch::Sender::new(Arc::default());
+        tokio::join!(pacer.run(rates.subscribe(), topology.subscribe(), shutdown.clone()), waiter);
+    }
+
+    #[tokio::test]
+    async fn who_is_found_elsewhere_draws_from_the_group_there() {
+        let rates = UploadRates { per_group: UploadRate::new(1), ..UploadRates::default() };
+        let pacer = Pacer::new(rates, Arc::default(), Instant::now());
+        let [mut first, mut second, mut third] =
+            [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 1, 1]].map(|ip| Ration::new(&pacer, ip.into()));
+        assert_eq!(
+            [&mut first, &mut second, &mut third].map(|ration| ration.ask().bytes() > 0),
+            [true, false, true]
+        );
+        let mut table = TopologyBuilder::default();
+        table.add("10.0.0.0/16".parse().unwrap(), &"dc1".parse().unwrap()).unwrap();
+        pacer.set_topology(Arc::new(table.build()), Instant::now());
+        second.granted().await;
+        assert!(second.ask().bytes() > 0, "it waited, and has what the three are granted together");
+        assert_eq!(third.ask().bytes(), 0, "as it would have by itself");
+        assert_eq!(Ration::new(&pacer, [10, 0, 9, 9].into()).ask().bytes(), 0, "nor has who comes then");
     }
 }

@@ -155,6 +155,14 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
         }
     }
 
+    /// Other groups from now on, by what they were; else as with [other limits](Self::set_limits).
+    pub(super) fn regroup(&mut self, now: Instant, group_of: impl Fn(Id, Group) -> Group) {
+        for (id, peer) in &mut self.peers {
+            peer.group = group_of(*id, peer.group);
+        }
+        self.set_limits(self.limits, now);
+    }
+
     fn key(&self, host: Host, group: Group) -> HostKey<Host, Group> {
         HostKey { host: self.limits.per_peer.map(|_| host), group: self.limits.per_group.map(|_| group) }
     }

@@ -12,8 +12,9 @@ use tracing::debug;
 
 use super::capacity::{Capacity, Meter, Seen};
 use super::choker::{self, Candidate, Rules, Standing};
-use super::place::{Group, group_of, host_of};
+use super::host::host_of;
 use crate::config::{ChokingConfig, UploadSlots};
+use crate::topology::{Place, Topology};
 use crate::traffic::Counters;
 
 /// How long the end of a host's turn is remembered; a few hundred hosts have had theirs by then.
@@ -31,6 +32,7 @@ struct Seats {
     rules: Rules,
     /// Where nothing says how many slots there are to be.
     adapted: Option<Adapted>,
+    topology: Arc<Topology>,
     next: u64,
     by_id: HashMap<u64, Occupant>,
     unchoked: usize,
@@ -48,8 +50,9 @@ struct Adapted {
 #[derive(Debug)]
 struct Occupant {
     /// Of its peer.
+    ip: IpAddr,
     host: IpAddr,
-    group: Group,
+    group: Place,
     counters: Arc<Counters>,
     /// The rate at the end of its last turn.
     last_rate: u64,
@@ -59,11 +62,17 @@ struct Occupant {
 }
 
 impl Slots {
-    /// By these rules, where all upload is limited to so many bytes a second.
-    pub(super) fn new(config: ChokingConfig, rate: Option<NonZeroU64>, now: Instant) -> Arc<Self> {
+    /// By these rules, where all upload is limited to so many bytes a second; peers at one place are a group.
+    pub(super) fn new(
+        config: ChokingConfig,
+        rate: Option<NonZeroU64>,
+        topology: Arc<Topology>,
+        now: Instant,
+    ) -> Arc<Self> {
         let seats = Seats {
             rules: Rules::new(&config, config.slots.count(rate)),
             adapted: adapted(&config, rate, now),
+            topology,
             next: 0,
             by_id: HashMap::new(),
             unchoked: 0,
@@ -84,8 +93,9 @@ impl Slots {
         seats.next += 1;
         let counters = Arc::new(Counters::default());
         let occupant = Occupant {
+            ip,
             host: host_of(ip),
-            group: group_of(ip, &self.config.groups),
+            group: seats.topology.place_of(ip),
             counters: Arc::clone(&counters),
             last_rate: 0,
             unchoked,
@@ -100,6 +110,13 @@ impl Slots {
         let mut seats = self.seats();
         seats.rules = Rules::new(&self.config, self.config.slots.count(rate));
         seats.adapted = adapted(&self.config, rate, now);
+    }
+
+    /// Peers are elsewhere now, and their groups others.
+    pub(super) fn set_topology(&self, topology: Arc<Topology>) {
+        let mut seats = self.seats();
+        seats.by_id.values_mut().for_each(|occupant| occupant.group = topology.place_of(occupant.ip));
+        seats.topology = topology;
     }
 
     /// Gives everyone a turn; to be called now and then. So many bytes have gone out to all peers so far.
@@ -241,13 +258,14 @@ impl Decisions {
 impl Slots {
     pub(super) fn one() -> Arc<Self> {
         let slots = "1".parse().unwrap();
-        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None, Instant::now())
+        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None, Arc::default())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::TopologyBuilder;
 
     fn is_unchoked(seat: &mut Seat) -> bool {
         *seat.decision.borrow_and_update()
@@ -281,5 +299,22 @@ mod tests {
         b.set_interested(true, now);
         slots.rotate(now + choker::TURN, 0);
         assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b)], [false, true]);
+    }
+
+    #[test]
+    fn peers_are_in_the_groups_of_the_topology_in_force() {
+        let slots = Slots::one();
+        let seats = [[10, 0, 0, 1], [10, 0, 1, 1], [10, 1, 0, 1]].map(|ip| slots.take_seat(ip.into()));
+        let are_together = |a: &Seat, b: &Seat| {
+            let seats = slots.seats();
+            seats.by_id[&a.id].group == seats.by_id[&b.id].group
+        };
+        let [a, b, c] = &seats;
+        assert!(!are_together(a, b) && !are_together(b, c));
+        let mut table = TopologyBuilder::default();
+        table.add("10.0.0.0/16".parse().unwrap(), &"dc1".parse().unwrap()).unwrap();
+        slots.set_topology(Arc::new(table.build()));
+        assert!(are_together(a, b) && !are_together(b, c));
+        assert!(are_together(a, &slots.take_seat([10, 0, 2, 1].into())));
     }
 }

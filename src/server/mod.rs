@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::seeder::{Neighbours, Seeder};
 use crate::state::{State, StateError, Writer};
 use crate::store::Store;
+use crate::topology::TopologyControl;
 use crate::tracker::Tracker;
 use crate::traffic::{RateControl, Traffic};
 use crate::udp::Udp;
@@ -124,6 +125,7 @@ pub struct Server {
     peers: Listener,
     peers_addr: SocketAddr,
     rates: RateControl,
+    topology: TopologyControl,
     hasher: (Hasher, mpsc::Receiver<Hashed>),
     hashing: HashingProgress,
     watcher: Watcher,
@@ -152,6 +154,7 @@ impl Server {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let (watcher_handle, watcher) = watcher::start(Arc::clone(&roots), &config.watch, sender)?;
         let rates = RateControl::new(config.seeder.rates);
+        let topology = TopologyControl::new(Arc::clone(&config.topology));
         Ok(Self {
             config,
             roots,
@@ -162,6 +165,7 @@ impl Server {
             peers,
             peers_addr,
             rates,
+            topology,
             hasher,
             hashing,
             watcher,
@@ -183,6 +187,11 @@ impl Server {
     /// How fast to upload, to be seen and changed at any time.
     pub fn upload_rates(&self) -> RateControl {
         self.rates.clone()
+    }
+
+    /// Where hosts are, to be seen and exchanged at any time.
+    pub fn topology(&self) -> TopologyControl {
+        self.topology.clone()
     }
 
     /// How far the hashing of files is, now and whenever it is asked.
@@ -234,6 +243,7 @@ impl Server {
             tracker: Arc::clone(&tracker),
             downloaders: announced,
             rates: self.rates.subscribe(),
+            topology: self.topology.subscribe(),
         };
         let seeder =
             Seeder::new(&self.config.seeder, our_id, self.peers_addr, neighbours, stop.child_token());

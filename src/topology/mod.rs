@@ -3,6 +3,7 @@
 //! neither reads files nor knows any peer.
 
 mod builder;
+mod control;
 mod name;
 mod network;
 mod places;
@@ -11,6 +12,7 @@ mod ranges;
 use std::net::IpAddr;
 
 pub use self::builder::{MAX_NETWORKS, TopologyBuilder, TopologyError};
+pub use self::control::TopologyControl;
 pub use self::name::{MAX_LEVEL_LEN, MAX_LEVELS, PlaceName, PlaceNameError};
 pub use self::network::{Network, NetworkError};
 use self::places::{Named, Places};
@@ -21,7 +23,7 @@ pub const GUESSED_RACK_PREFIX_V4: u8 = 24;
 /// How many of IPv6 addresses.
 pub const GUESSED_RACK_PREFIX_V6: u8 = 64;
 
-/// Where every address is. It doesn't change: another takes its place.
+/// Where every address is. It doesn't change: another takes its [place](TopologyControl).
 ///
 /// An address that the table has is where its longest prefix there says; any other is in the network of the addresses
 /// that begin with the same bits, which is a place of its own, with nothing around it. What that is good for,

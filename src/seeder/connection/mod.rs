@@ -131,7 +131,7 @@ impl<'a> Connection<'a> {
             session,
             seat,
             notices,
-            ration: Ration::new(&shared.pacer, addr.ip(), &shared.groups),
+            ration: Ration::new(&shared.pacer, addr.ip()),
             handshaking: Some(handshaking),
             agreed: opened.info_hash,
             membership: None,

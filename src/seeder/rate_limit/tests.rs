@@ -207,6 +207,19 @@ fn new_limits_hold_at_once_and_nobody_who_waits_is_forgotten() {
 }
 
 #[test]
+fn new_groups_hold_at_once_and_nobody_who_waits_is_forgotten() {
+    let limits = Limits { per_group: rate(300_000), ..total(10_000_000) };
+    let mut simulation = Simulation::new(limits, &ANY_SIZE);
+    simulation.run(SECOND);
+    simulation.limiter.regroup(simulation.now, |_, _| 'z');
+    simulation.peers.iter_mut().for_each(|(group, _)| *group = 'z');
+    (simulation.start, simulation.sent) = (simulation.now, Vec::new());
+    simulation.run(3 * SECOND);
+    assert_within_two_percent(simulation.seconds_of(|_| true), 300_000);
+    assert!((0..ANY_SIZE.len()).all(|id| simulation.bytes_of(|other| other == id) > 0));
+}
+
+#[test]
 fn without_limits_everybody_who_waits_is_let_go() {
     let now = Instant::now();
     let mut limiter = Limiter::new(total(1000), now);
