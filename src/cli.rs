@@ -1,21 +1,26 @@
-//! Flags as they are typed, and what becomes of them: a [`Config`], or one sentence and an exit code.
+//! Flags as they are typed or stand in a file, and what becomes of them: a [`Config`], or one sentence and an exit code.
 
+mod file;
 mod limits;
 mod places;
 mod remembering;
 mod uploading;
 mod watching;
 
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::file::ConfigFile;
+pub use self::file::{FileError, FileProblem};
 use self::limits::LimitArgs;
 use self::places::PlaceArgs;
+pub use self::places::{Answer, WhereArgs};
 use self::remembering::RememberingArgs;
 use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
@@ -43,8 +48,19 @@ On any other host, for a file DIR/sub/file.iso:
   wget -O file.torrent \"http://ORIGIN:6969/serve?sub/file.iso\" && ctorrent file.torrent
 The file modified last: \"http://ORIGIN:6969/serve_last_updated\"
 
+In the file of --config each flag without its dashes is a key, as in wait = 60, public = true or
+ignore = [\"*.log\"], DIR is directories = [\"DIR\"], and hosts near each other are a table:
+  [[place]]
+  at = \"dc1/row3/rack7\"
+  networks = [\"10.1.7.0/24\"]
+
 The log goes to stderr; RUST_LOG=debug makes it talkative, RUST_LOG=error quiet.")]
     Serve(Box<ServeArgs>),
+    /// Say where a host is by its address: its place, and what says so
+    #[command(
+        after_help = "Exit codes: 0 for what was configured, 1 for a guess, 2 for a mistake in either."
+    )]
+    Where(WhereArgs),
     /// Make a torrent of one file, the same that serving it would make
     Torrent(TorrentArgs),
 }
@@ -53,7 +69,7 @@ The log goes to stderr; RUST_LOG=debug makes it talkative, RUST_LOG=error quiet.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Directories to serve, with everything below them
-    #[arg(required = true, value_name = "DIR")]
+    #[arg(required_unless_present = "config", value_name = "DIR")]
     directories: Vec<PathBuf>,
 
     /// Where to answer HTTP: IP:PORT, an IP, or a port on all addresses; port 0 takes a free one
@@ -104,6 +120,10 @@ pub struct ServeArgs {
     /// Connections from trusted proxies begin with a PROXY header (version 1 or 2) that says who asks
     #[arg(long, requires = "trusted_proxy")]
     proxy_protocol: bool,
+
+    /// Read settings from this file too (TOML); what is typed wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     #[command(flatten)]
     uploading: UploadArgs,
@@ -213,11 +233,54 @@ impl From<ServeArgs> for Config {
     }
 }
 
+/// Why it can't be known what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A command line that can't be understood, or that asks for help.
+    #[error("{}", usage_sentence(.0))]
+    Arguments(#[from] clap::Error),
+    /// A file that can't be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Cli {
+    /// What a command line says, program name first, and the file that it names.
+    ///
+    /// # Errors
+    ///
+    /// Either can't be understood.
+    pub fn read(arguments: Vec<OsString>) -> Result<Self, CliError> {
+        let typed = Self::command().try_get_matches_from(&arguments)?;
+        let Some((name, chosen)) = typed.subcommand() else { return Ok(Self::from_arg_matches(&typed)?) };
+        let path = chosen.try_get_one::<PathBuf>("config").ok().flatten();
+        let Some(path) = path else { return Ok(Self::from_arg_matches(&typed)?) };
+        let file = ConfigFile::read(path, &serve_command())?;
+        let command = Self::command().mut_subcommand(name, |command| file.set_defaults(command, chosen));
+        let matches = command.try_get_matches_from(&arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        match &mut cli.command {
+            Command::Serve(args) if args.directories.is_empty() => {
+                let problem = FileProblem::NoDirectory;
+                return Err(FileError { path: path.clone(), line: None, problem }.into());
+            }
+            Command::Serve(args) => args.places.table = file.table,
+            Command::Where(args) => args.places.table = file.table,
+            Command::Torrent(_) => {}
+        }
+        Ok(cli)
+    }
+}
+
+/// What `serve` takes, as clap knows it.
+fn serve_command() -> clap::Command {
+    ServeArgs::augment_args(clap::Command::new("serve"))
+}
+
 /// One sentence for flags that can't be understood; clap's own text spreads over several lines.
-pub fn usage_sentence(error: &clap::Error) -> String {
+fn usage_sentence(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "error: nothing to do was named, such as 'distributor serve DIR'; see 'distributor --help'"
-            .into();
+        return "nothing to do was named, such as 'distributor serve DIR'; see 'distributor --help'".into();
     }
     let text = error.render().to_string();
     let said: Vec<&str> = text
@@ -226,13 +289,13 @@ pub fn usage_sentence(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    format!("{}; see 'distributor --help'", said.join(" "))
+    let said = said.join(" ");
+    format!("{}; see 'distributor --help'", said.strip_prefix("error: ").unwrap_or(&said))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn flags_are_consistent() {
@@ -271,11 +334,10 @@ mod tests {
             &["distributor", "torrent"],
             &["distributor", "sevre", "."],
         ] {
-            let error = Cli::try_parse_from(wrong).unwrap_err();
-            let sentence = usage_sentence(&error);
+            let sentence = Cli::read(wrong.iter().map(OsString::from).collect()).unwrap_err().to_string();
             assert!(!sentence.contains('\n'), "{sentence}");
-            assert!(sentence.starts_with("error: "), "{wrong:?}: {sentence}");
-            assert!(sentence.len() > "error: ; see 'distributor --help'".len(), "{wrong:?}: {sentence}");
+            assert!(!sentence.starts_with("error: "), "{wrong:?}: {sentence}");
+            assert!(sentence.len() > "; see 'distributor --help'".len(), "{wrong:?}: {sentence}");
         }
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! | room | what it owns |
 //! |---|---|
-//! | [`cli`] | flags as typed, and the sentences for wrong ones |
+//! | [`cli`] | flags as typed or written into a file, and the sentences for wrong ones |
 //! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
 //! | `http` | requests and answers, a file a topic |
 //! | `udp` | announces and scrapes over UDP, in batches |

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use distributor::cli::{self, Cli, Command, TorrentArgs};
-use distributor::{Config, MakingTorrent, Server, Stderr};
+use distributor::cli::{Cli, CliError, Command, ServeArgs, TorrentArgs, WhereArgs};
+use distributor::{MakingTorrent, Server, Stderr};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
@@ -22,14 +21,14 @@ const DEFAULT_LOG: &str = "info,notify=error";
 const LAST_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(help) if !help.use_stderr() => {
+        Err(CliError::Arguments(help)) if !help.use_stderr() => {
             let _ = help.print();
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("{}", cli::usage_sentence(&error));
+            eprintln!("error: {error}");
             return ExitCode::from(USAGE);
         }
     };
@@ -44,7 +43,8 @@ fn main() -> ExitCode {
     raise_descriptor_limit();
 
     let result = match cli.command {
-        Command::Serve(args) => serve((*args).into(), &stderr),
+        Command::Serve(args) => serve(*args, &stderr),
+        Command::Where(args) => return say_where(&args),
         Command::Torrent(args) => make_torrent(&args, &stderr),
     };
     match result {
@@ -56,12 +56,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config, stderr: &Stderr) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(args: ServeArgs, stderr: &Stderr) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let server = Server::bind(config).await?;
+        let server = Server::bind(args.into()).await?;
         // Scripts read this line; one that has stopped reading is no reason not to serve.
         let _ = writeln!(
             std::io::stdout(),
@@ -82,6 +82,12 @@ fn serve(config: Config, stderr: &Stderr) -> Result<(), Box<dyn std::error::Erro
     });
     runtime.shutdown_timeout(LAST_READS);
     result
+}
+
+fn say_where(args: &WhereArgs) -> ExitCode {
+    let answer = args.answer();
+    let _ = writeln!(std::io::stdout(), "{}", answer.text);
+    if answer.is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn make_torrent(args: &TorrentArgs, stderr: &Stderr) -> Result<(), Box<dyn std::error::Error>> {

@@ -129,8 +129,11 @@ impl<'a> Setup<'a> {
         }
         command.env("HOME", home).arg("serve").args(&self.directories).args(&self.options);
         for port in ["--http", "--peers"] {
-            // The system chooses, unless the test or the default does.
-            if self.host.is_none() && !self.options.iter().any(|option| option == port) {
+            // The system chooses, unless the test, its file or the default does.
+            if self.host.is_none()
+                && !self.directories.is_empty()
+                && !self.options.iter().any(|option| option == port)
+            {
                 command.args([port, "0"]);
             }
         }
@@ -174,6 +177,12 @@ impl Server {
             quiet: false,
         }
         .and(directory)
+    }
+
+    /// Likewise: the program with nothing but a configuration file.
+    pub(crate) fn configured_by<'a>(file: &Path) -> Setup<'a> {
+        let setup = Setup { directories: Vec::new(), ..Self::serving(file) };
+        setup.option("--config", file.to_str().expect("its name is text"))
     }
 
     /// Where HTTP is answered on this machine.
