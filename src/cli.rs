@@ -3,6 +3,7 @@
 mod file;
 mod limits;
 mod places;
+mod reload;
 mod remembering;
 mod uploading;
 mod watching;
@@ -21,6 +22,8 @@ pub use self::file::{FileError, FileProblem};
 use self::limits::LimitArgs;
 use self::places::PlaceArgs;
 pub use self::places::{Answer, WhereArgs};
+use self::reload::Origin;
+pub use self::reload::Reload;
 use self::remembering::RememberingArgs;
 use self::uploading::UploadArgs;
 use self::watching::WatchingArgs;
@@ -121,7 +124,7 @@ pub struct ServeArgs {
     #[arg(long, requires = "trusted_proxy")]
     proxy_protocol: bool,
 
-    /// Read settings from this file too (TOML); what is typed wins
+    /// Read settings from this file too (TOML); what is typed wins. On SIGHUP it is read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -142,6 +145,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     places: PlaceArgs,
+
+    #[arg(skip)]
+    origin: Origin,
 }
 
 /// The flags of `torrent`.
@@ -264,7 +270,11 @@ impl Cli {
                 let problem = FileProblem::NoDirectory;
                 return Err(FileError { path: path.clone(), line: None, problem }.into());
             }
-            Command::Serve(args) => args.places.table = file.table,
+            Command::Serve(args) => {
+                args.places.table = file.table;
+                args.origin =
+                    Origin::new(arguments, matches.subcommand().map_or(&matches, |(_, serve)| serve));
+            }
             Command::Where(args) => args.places.table = file.table,
             Command::Torrent(_) => {}
         }

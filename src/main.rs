@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use distributor::cli::{Cli, CliError, Command, ServeArgs, TorrentArgs, WhereArgs};
-use distributor::{MakingTorrent, Server, Stderr};
+use distributor::cli::{Cli, CliError, Command, Reload, ServeArgs, TorrentArgs, WhereArgs};
+use distributor::{MakingTorrent, RateControl, Server, Stderr, TopologyControl};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
@@ -61,7 +61,15 @@ fn serve(args: ServeArgs, stderr: &Stderr) -> Result<(), Box<dyn std::error::Err
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A hangup ends the process where there is no file to read again.
+        let reload = match args.reload() {
+            Some(reload) => Some((signal(SignalKind::hangup())?, reload)),
+            None => None,
+        };
         let server = Server::bind(args.into()).await?;
+        if let Some((hangup, reload)) = reload {
+            tokio::spawn(reload_at(hangup, reload, server.upload_rates(), server.topology()));
+        }
         // Scripts read this line; one that has stopped reading is no reason not to serve.
         let _ = writeln!(
             std::io::stdout(),
@@ -82,6 +90,20 @@ fn serve(args: ServeArgs, stderr: &Stderr) -> Result<(), Box<dyn std::error::Err
     });
     runtime.shutdown_timeout(LAST_READS);
     result
+}
+
+/// Reads the configuration file again whenever it is told to.
+async fn reload_at(mut hangup: Signal, mut reload: Reload, rates: RateControl, topology: TopologyControl) {
+    while hangup.recv().await.is_some() {
+        // It waits for a disk.
+        let (rates, topology) = (rates.clone(), topology.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            reload.again(&rates, &topology);
+            reload
+        });
+        let Ok(read) = reading.await else { return };
+        reload = read;
+    }
 }
 
 fn say_where(args: &WhereArgs) -> ExitCode {

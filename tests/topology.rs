@@ -1,12 +1,18 @@
-//! The configuration file, and where hosts are by it.
+//! Where hosts are: what the configuration file says of it, who asks, and that it is changed while peers download.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::files::Contents;
+use crate::support::files::{Contents, MIB};
+use crate::support::seed::Seed;
 use crate::support::server::{Server, refusal, run};
+use crate::support::wait_for;
+use crate::support::wire::{FAST_AND_EXTENDED, HANDSHAKE_LEN, Peer, handshake_of, id, numbers, request};
 
 /// A configuration file, in a directory that goes with it.
 struct Written {
@@ -97,5 +103,85 @@ fn serves_as_the_file_says() {
     server.torrent("file").assert_describes(&contents);
     assert_ne!(server.http().port(), 6969, "the system chose one");
     server.serve("kept.log").expect(404);
+    server.stop();
+}
+
+#[test]
+fn a_hangup_without_a_file_ends_it() {
+    let directory = TempDir::new().expect("a temporary directory can be made");
+    Server::serving(directory.path()).start().end_by(Signal::HUP);
+}
+
+/// So little that a byte a second allows one.
+const BLOCK: u32 = 1024;
+
+/// Asks for more blocks than that: at a byte a second the second one would take a quarter of an hour.
+fn ask(seed: &Seed, from: IpAddr, name: u8) -> Peer {
+    let mut peer = Peer::connect_from(from, seed.server.peers());
+    let hello = handshake_of(FAST_AND_EXTENDED, seed.info_hash, &[name; 20]);
+    peer.send(&[hello, numbers(id::INTERESTED, &[])].concat());
+    peer.read(HANDSHAKE_LEN);
+    peer.message_with(id::UNCHOKE);
+    (0..8).for_each(|n| peer.send(&request(0, n * BLOCK, BLOCK)));
+    peer
+}
+
+/// Waits until a peer has asked and was sent no block, by what the server says of it.
+fn wait_until_held_back(seed: &Seed, peer: &Peer) {
+    let address = peer.address().to_string();
+    wait_for("requests to wait", || {
+        let peers: Value =
+            serde_json::from_slice(&seed.server.get("/api/v1/peers").expect(200).body).expect("JSON");
+        let peers = peers["peers"].as_array().expect("a list").clone();
+        let peer = peers.into_iter().find(|peer| peer["address"] == address)?;
+        (peer["requests"].as_u64()? > 0 && peer["uploaded"].as_u64()? < BLOCK.into()).then_some(())
+    });
+}
+
+#[test]
+fn a_hangup_has_peers_draw_from_the_rates_of_where_they_are_now() {
+    let one = places(&[("dc1", "127.0.0.0/8")]);
+    let rate = "max-upload-rate-per-group = 1\n";
+    let file = Written::new(&format!("{rate}{one}"));
+    let seed = Seed::with(MIB, |setup| setup.option("--config", &file.name()));
+    let host = |rack| IpAddr::from([127, 0, rack, 1]);
+    let mut first = ask(&seed, host(1), b'a');
+    first.message_with(id::PIECE);
+    let mut others = [(2, b'b'), (3, b'c')].map(|(rack, name)| ask(&seed, host(rack), name));
+    others.iter().for_each(|peer| wait_until_held_back(&seed, peer));
+
+    // What one group has for the first block is enough for one of them alone.
+    file.write(&format!(
+        "{rate}{one}{}",
+        places(&[("dc1/rack2", "127.0.2.0/24"), ("dc1/rack3", "127.0.3.0/24")])
+    ));
+    seed.server.signal(Signal::HUP);
+    for peer in &mut others {
+        peer.message_with(id::PIECE);
+    }
+}
+
+#[test]
+fn a_hangup_changes_what_can_be_changed_and_says_what_can_not() {
+    let file = Written::new("max-upload-rate = \"1M\"\nwait = 5");
+    let directory = TempDir::new().expect("a temporary directory can be made");
+    let server = Server::serving(directory.path()).option("--config", &file.name()).start();
+    let total = || {
+        let limits: Value =
+            serde_json::from_slice(&server.get("/api/v1/limits").expect(200).body).expect("JSON");
+        limits["total"].as_u64()
+    };
+    assert_eq!(total(), Some(1_000_000));
+
+    file.write("max-upload-rate = \"2M\"\nrack-prefix-v4 = 33");
+    server.signal(Signal::HUP);
+    wait_for("the mistake to be told", || server.told("line 2: rack-prefix-v4 can't be \"33\"").pop());
+    assert_eq!(total(), Some(1_000_000));
+
+    file.write("max-upload-rate = \"2M\"\nwait = 6");
+    server.signal(Signal::HUP);
+    let told = wait_for("the rest to be told", || server.told("take a restart").pop());
+    assert!(told.contains("settings=wait"), "{told}");
+    assert_eq!(total(), Some(2_000_000));
     server.stop();
 }

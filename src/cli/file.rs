@@ -15,6 +15,7 @@ use toml::de::DeTable;
 
 use self::error::Misplaced;
 pub use self::error::{FileError, FileProblem};
+pub(super) use self::setting::key_of;
 use self::setting::{Setting, exclude_each_other};
 use crate::topology::TopologyBuilder;
 

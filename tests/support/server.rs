@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -318,6 +319,18 @@ impl Server {
         self.process.signal(signal);
         let status = self.process.wait(DEADLINE);
         assert_eq!(status.code(), Some(0), "{status}\n{}", self.process.story());
+    }
+
+    /// Has it hear a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it by a signal that it doesn't handle.
+    pub(crate) fn end_by(mut self, signal: Signal) {
+        self.process.signal(signal);
+        let status = self.process.wait(DEADLINE);
+        assert_eq!(status.signal(), Some(signal.as_raw()), "{status}\n{}", self.process.story());
     }
 
     /// Panics where the process has ended, by SIGBUS for instance.

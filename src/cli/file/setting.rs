@@ -67,7 +67,7 @@ impl Setting {
 
 /// The key of an argument in the file: its flag's name, or what it is called where it has no flag. Which file is read
 /// isn't said in one.
-pub(super) fn key_of(argument: &Arg) -> Option<&str> {
+pub(in crate::cli) fn key_of(argument: &Arg) -> Option<&str> {
     let key = argument.get_long().unwrap_or(argument.get_id().as_str());
     Some(key).filter(|key| !matches!(*key, "config" | "help"))
 }

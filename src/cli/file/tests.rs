@@ -3,7 +3,6 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::super::{Cli, Command as Asked, serve_command};
-use super::setting::key_of;
 use super::*;
 use crate::config::Config;
 use crate::topology::MAX_LEVELS;
