@@ -137,22 +137,18 @@ fn what_a_request_carries_is_no_request() {
         (format!("Content-Length: {len}"), hidden),
         (format!("content-length:{len}\r\nContent-Length: {len}"), hidden),
         ("Transfer-Encoding: chunked".to_owned(), chunked.as_str()),
-        (format!("Content-Length: 4\r\nTransfer-Encoding: chunked"), chunked.as_str()),
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked".to_owned(), chunked.as_str()),
         (format!("Transfer-Encoding: chunked\r\nContent-Length: {len}"), chunked.as_str()),
     ] {
         let mut connection = Connection::to(tracker.server.http());
-        connection.say(format!("{}{headers}\r\n\r\n{body}", announce(&tracker, 1001)));
-        let answer = connection.hear();
-        if answer.status == 400 {
-            connection.expect_close();
-            continue;
-        }
-        Answer::read(answer.expect(200).body).peers();
-        connection.say(announce(&tracker, 1002) + "Connection: close\r\n\r\n");
-        let answer = connection.hear().expect(200);
-        assert_eq!(answer.header("content-type"), Some("text/plain"), "{headers}");
-        Answer::read(answer.body).peers();
-        connection.expect_close();
+        let last = announce(&tracker, 1002) + "Connection: close\r\n\r\n";
+        connection.say(format!("{}{headers}\r\n\r\n{body}{last}", announce(&tracker, 1001)));
+        let mut said = Vec::new();
+        // By a reset, where it would hear no more.
+        let _ = connection.0.read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        assert!((1..=2).contains(&said.matches("HTTP/1.1 ").count()), "{headers}: {said}");
+        assert!(!said.contains("application/x-bittorrent"), "{headers}: {said}");
     }
 }
 
@@ -160,7 +156,6 @@ fn what_a_request_carries_is_no_request() {
 fn heads_that_leave_a_doubt_are_refused() {
     let tracker = Tracker::new();
     let many = "a: b\r\n".repeat(65);
-    let long = format!("a: {}\r\n", "b".repeat(40_000));
     for (headers, status) in [
         ("Content-Length: 1\r\nContent-Length: 2\r\n", 400),
         ("Content-Length: +1\r\n", 400),
@@ -168,7 +163,6 @@ fn heads_that_leave_a_doubt_are_refused() {
         ("Content-Length : 10\r\n", 400),
         ("no colon\r\n", 400),
         (&many, 431),
-        (&long, 431),
     ] {
         let mut connection = Connection::to(tracker.server.http());
         connection.say(announce(&tracker, 1001) + headers + "\r\n");

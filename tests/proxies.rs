@@ -17,6 +17,7 @@ use crate::support::swarm::Swarm;
 use crate::support::torrent::Torrent;
 use crate::support::tracker::{Answer, DOWNLOADER, LOCALHOST, Tracker, announce_target, encode_all, v4};
 use crate::support::wait_for;
+use crate::support::wire::connect_from;
 
 /// An announce that came through proxies, by what they say of it.
 fn through(tracker: &Tracker, port: u16, headers: &[(&str, &str)]) -> Answer {
@@ -93,15 +94,27 @@ fn limits_are_not_changed_through_a_proxy_on_this_machine() {
     tracker.server.send(change()).expect(200);
 }
 
+/// This machine by another of its addresses: so it can be a proxy, and ask for itself as well.
+const PROXY: &str = "127.0.0.2";
+
+fn behind_proxy_protocol() -> Tracker {
+    Tracker::with(|setup| setup.flag("--no-dial").option("--trusted-proxy", PROXY).flag("--proxy-protocol"))
+}
+
+fn connect_as_proxy(tracker: &Tracker) -> TcpStream {
+    let proxy = PROXY.parse().expect("an address");
+    let stream = connect_from(proxy, tracker.server.http()).expect("it accepts connections");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket takes a timeout");
+    stream
+}
+
 /// What a relay says in front, and then an announce.
 fn introduced(tracker: &Tracker, header: &[u8], port: u16) -> Response {
-    let mut stream = TcpStream::connect(tracker.server.http()).expect("it accepts connections");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a socket takes a timeout");
+    let mut stream = connect_as_proxy(tracker);
     let target = announce_target(&encode_all(&tracker.info_hash), port, DOWNLOADER);
     let request = format!("GET {target} HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n");
-    // The request may be in the same packet or in the next.
-    let (first, second) = (&[header, &request.as_bytes()[..10]].concat(), &request.as_bytes()[10..]);
-    stream.write_all(first).and_then(|()| stream.write_all(second)).expect("the server reads");
+    // In one packet: what a refused connection said afterwards would reset it.
+    stream.write_all(&[header, request.as_bytes()].concat()).expect("the server reads");
     Response::read(&mut BufReader::new(stream), false)
 }
 
@@ -112,19 +125,7 @@ fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_proxy_header_says_who_asks() {
-    let tracker = Tracker::with(|setup| {
-        setup.flag("--no-dial").option("--trusted-proxy", "127.0.0.1").flag("--proxy-protocol")
-    });
-    // The machine itself is a trusted proxy; by its other address it is not.
-    let other = SocketAddr::new("::1".parse().expect("an address"), tracker.server.http().port());
-    let target = announce_target(&encode_all(&tracker.info_hash), 998, DOWNLOADER);
-    let known = || {
-        let answer = Request::get(target.clone()).send(other).expect(200);
-        let mut peers = Answer::read(answer.body).peers();
-        peers.retain(|peer| peer.port() != tracker.server.peers().port());
-        peers.sort();
-        peers
-    };
+    let tracker = behind_proxy_protocol();
     introduced(&tracker, b"PROXY TCP4 192.0.2.1 10.0.0.1 5000 80\r\n", 1001).expect(200);
     introduced(&tracker, b"PROXY TCP6 2001:db8::2 2001:db8::1 5000 80\r\n", 1002).expect(200);
     let v4_rest = [192, 0, 2, 3, 10, 0, 0, 1, 0x13, 0x88, 0, 80, 0x20, 0, 1, 0];
@@ -133,8 +134,8 @@ fn a_proxy_header_says_who_asks() {
     introduced(&tracker, &v2(0x20, 0, &[]), 1004).expect(200);
     introduced(&tracker, b"PROXY UNKNOWN\r\n", 1005).expect(200);
     let expected =
-        ["127.0.0.1:1004", "127.0.0.1:1005", "192.0.2.1:1001", "192.0.2.3:1003", "[2001:db8::2]:1002"];
-    assert_eq!(known(), addrs(&expected));
+        ["127.0.0.2:1004", "127.0.0.2:1005", "192.0.2.1:1001", "192.0.2.3:1003", "[2001:db8::2]:1002"];
+    assert_eq!(known(&tracker), addrs(&expected));
     for wrong in [&b""[..], b"PROXY TCP4 192.0.2.1\r\n", &v2(0x21, 0x77, &v4_rest), &v2(0x21, 0x11, &[1; 4])]
     {
         introduced(&tracker, wrong, 1006).expect_sentence(400);
@@ -142,7 +143,26 @@ fn a_proxy_header_says_who_asks() {
     let reason =
         Answer::read(introduced(&tracker, b"PROXY TCP4 224.0.0.1 10.0.0.1 1 2\r\n", 1007).expect(200).body);
     assert!(reason.failure().contains("224.0.0.1"));
-    assert_eq!(known(), addrs(&expected));
+    assert_eq!(known(&tracker), addrs(&expected));
+}
+
+#[test]
+fn a_proxy_header_may_come_byte_by_byte_and_counts_for_all_that_follows() {
+    let tracker = behind_proxy_protocol();
+    let mut stream = connect_as_proxy(&tracker);
+    for byte in v2(0x21, 0x11, &[192, 0, 2, 3, 10, 0, 0, 1, 0x13, 0x88, 0, 80]) {
+        stream.write_all(&[byte]).expect("the server reads");
+    }
+    let mut stream = BufReader::new(stream);
+    let target = |port| announce_target(&encode_all(&tracker.info_hash), port, DOWNLOADER);
+    Request::get(target(1001)).send_on(&mut stream).expect(200);
+    Request::get("/serve?file").send_on(&mut stream).expect(200);
+    // By way of the router.
+    let answer = Request::get(target(1002)).send_on(&mut stream).expect(200);
+    let peers = Answer::read(answer.body).peers();
+    assert!(peers.contains(&"192.0.2.3:1001".parse().expect("an address")), "{peers:?}");
+    let limits = Request::get("/api/v1/limits").method("PUT").body("{}");
+    limits.send_on(&mut stream).expect_sentence(403);
 }
 
 /// nginx on a host, which passes everything on to the origin.
@@ -179,7 +199,7 @@ fn a_swarm_that_only_knows_nginx_finds_itself() {
     let served = hosts[0].inside(|| Request::get("/serve?file").send(web)).expect(200);
     let torrent = Torrent::read(&served.body);
     let text = String::from_utf8_lossy(&torrent.bytes);
-    assert!(text.contains(&format!("http://{}/announce", proxy.address())), "where they can announce");
+    assert!(text.contains(&format!("http://{web}/announce")), "where they can announce");
     // A client that says that it is somebody else.
     let target = |port| announce_target(&encode_all(&torrent.info_hash), port, DOWNLOADER);
     let forged = Request::get(target(1001)).header("X-Forwarded-For", "203.0.113.9");
