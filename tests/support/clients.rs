@@ -15,7 +15,7 @@ use super::net::Host;
 use super::process::Running;
 
 /// 200 MiB on a busy machine with two cores, and Transmission's ten seconds before it asks for anything.
-const DEADLINE: Duration = Duration::from_secs(240);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {

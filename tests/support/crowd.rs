@@ -20,12 +20,12 @@ use super::tracker::{self, DOWNLOADER, Tracker, announce_target, encode_all};
 use super::udp::{self, Announce, action, connect, packet_is_answer};
 
 /// How long the whole crowd may take, on the busiest of machines. Lost packets are sent again within.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(400);
 /// How long one host waits for an answer over UDP before it asks again, at first.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// How many sockets the crowd has at a time, if the system has as many for it; where tests run side by side, the others
-/// need some, too.
-const MAX_SOCKETS: u64 = 8192;
+/// need some, too. With many more a busy machine would come back to the first ones when the server has lost its patience.
+const MAX_SOCKETS: u64 = 2048;
 /// The port of the first host. The others follow, so that each has one of its own and with it a peer id.
 const FIRST_PORT: u16 = 10_000;
 
@@ -82,9 +82,10 @@ where
     let crowd = async {
         let mut crowd = JoinSet::new();
         for n in 1..=hosts {
-            let (announced, sockets) = (announce(host(n)), Arc::clone(&sockets));
+            let socket = Arc::clone(&sockets).acquire_owned().await.expect("it is never closed");
+            let announced = announce(host(n));
             crowd.spawn(async move {
-                let _socket = sockets.acquire().await.expect("it is never closed");
+                let _socket = socket;
                 announced.await
             });
         }

@@ -31,13 +31,20 @@ use std::time::{Duration, Instant};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Tries until there is an answer; panics with `what` when none comes.
-pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, attempt)
+}
+
+/// The same, for what takes longer.
+#[track_caller]
+pub(crate) fn wait_within<T>(deadline: Duration, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + deadline;
     loop {
         if let Some(found) = attempt() {
             return found;
         }
-        assert!(Instant::now() < end, "waited {DEADLINE:?} in vain for {what}");
+        assert!(Instant::now() < end, "waited {deadline:?} in vain for {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -6,27 +6,28 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use super::{FILE, LEN, start};
-use crate::support::clients::{Client, Launch};
+use crate::support::clients::{self, Client, Launch};
 use crate::support::files::{Contents, KIB};
+use crate::support::net::Host;
 use crate::support::server::Server;
 use crate::support::swarm::Swarm;
-use crate::support::wait_for;
+use crate::support::{wait_for, wait_within};
 
-/// At which nobody is done before all are connected.
-const SLOWLY: &str = "64KiB";
+/// At which nobody is done before all are connected: a copy takes longer than they may.
+const SLOWLY: &str = "32KiB";
 
 /// All clients are in the middle of their download as it happens, and all finish.
 #[track_caller]
-fn all_finish_past(clients: &[Client], end: impl FnOnce(Server)) {
+fn all_finish_past(kinds: &[Client], end: impl FnOnce(Server)) {
     let home = TempDir::new().expect("a temporary directory can be made");
-    let count = u8::try_from(clients.len()).expect("few");
+    let count = u8::try_from(kinds.len()).expect("few");
     let swarm = Swarm::with(count, |setup| setup.home(home.path()).option("--max-upload-rate", SLOWLY));
     let contents = Contents::new(6, LEN);
     contents.write(swarm.path(FILE));
-    let clients: Vec<Launch> = clients.iter().map(|client| (*client).into()).collect();
+    let launches: Vec<Launch> = kinds.iter().map(|client| (*client).into()).collect();
     let torrent = swarm.torrent(&swarm.hosts()[0], FILE);
-    let mut downloads = start(&swarm, &clients);
-    wait_for("all to be connected", || {
+    let mut downloads = start(&swarm, &launches);
+    wait_within(clients::DEADLINE, "all to be connected", || {
         let connected = swarm.connected();
         swarm.hosts().iter().all(|host| connected.contains(&host.address())).then_some(())
     });
@@ -53,7 +54,14 @@ fn clients_finish_past_a_kill() {
 }
 
 /// How fast aria2 takes it, so that it is still there when others come.
-const AT_LEISURE: u32 = 64 * 1024;
+const AT_LEISURE: u32 = 16 * 1024;
+
+/// Until a newcomer is told of a host.
+#[track_caller]
+fn wait_until_known(swarm: &Swarm, newcomer: &Host, info_hash: [u8; 20], host: &Host) {
+    let named = || swarm.names(newcomer, info_hash, host).then_some(());
+    wait_within(clients::DEADLINE, "it to be known", named);
+}
 
 /// aria2 goes by `min interval` while it is connected to anybody.
 #[test]
@@ -66,14 +74,16 @@ fn clients_make_themselves_known_again_after_a_restart() {
     let info_hash = swarm.torrent(newcomer, FILE).info_hash;
     let at_leisure = Client::Aria2.slowed_to(AT_LEISURE);
     let _first = swarm.start(at_leisure, first, FILE);
-    wait_for("the first to be known", || swarm.names(newcomer, info_hash, first).then_some(()));
+    wait_until_known(&swarm, newcomer, info_hash, first);
     let mut connected = swarm.start(at_leisure, second, FILE);
     connected.wait_for_word(&format!("From: {}:", first.address()));
 
     let swarm = swarm.restarted(Server::stop, |setup| setup.home(home.path()));
     let [first, second, newcomer] = swarm.hosts() else { panic!("there are three") };
+    // Until then those who ask for it are refused.
+    assert_eq!(swarm.torrent(newcomer, FILE).info_hash, info_hash);
     for host in [first, second] {
-        wait_for("both to be known again", || swarm.names(newcomer, info_hash, host).then_some(()));
+        wait_until_known(&swarm, newcomer, info_hash, host);
     }
     let mut download = swarm.start(Client::Ctorrent, newcomer, FILE);
     contents.assert_same(download.finish(), "who came after it");

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::{FILE, LEN};
-use crate::support::clients::Client;
+use crate::support::clients::{self, Client};
 use crate::support::files::Contents;
 use crate::support::swarm::Swarm;
-use crate::support::wait_for;
 use crate::support::wire::Door;
+use crate::support::{wait_for, wait_within};
 
 /// At which nobody is done before it is killed.
-const AT_LEISURE: u32 = 64 * 1024;
+const AT_LEISURE: u32 = 16 * 1024;
 
 /// Hosts that have to wait, and the one that is killed in the midst of its download.
 fn after_a_kill() -> (Swarm, [u8; 20]) {
@@ -19,8 +19,9 @@ fn after_a_kill() -> (Swarm, [u8; 20]) {
     let [host, other] = swarm.hosts() else { panic!("there are two") };
     let info_hash = swarm.torrent(other, FILE).info_hash;
     let download = swarm.start(Client::Libtorrent.slowed_to(AT_LEISURE), host, FILE);
-    wait_for("it to be known", || swarm.names(other, info_hash, host).then_some(()));
-    wait_for("it to be sent something", || (swarm.uploaded() > 0).then_some(()));
+    wait_within(clients::DEADLINE, "it to be known and sent something", || {
+        (swarm.names(other, info_hash, host) && swarm.uploaded() > 0).then_some(())
+    });
     drop(download);
     (swarm, info_hash)
 }
