@@ -25,10 +25,10 @@
 //! | `metadata` | the info dictionaries of torrents, for those who ask |
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
-//! | `tracker` | swarms, expiry, and who is told of whom: values in, values out |
+//! | `tracker` | swarms: who is in them, for how long, who is told of whom, and when to come again; values in, values out |
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
-//! | `state` | what survives a restart: which files were hashed, and their digests |
+//! | `state` | what survives a restart: which files were hashed, and their digests; who was in which swarm |
 //! | `disks` | how many threads may wait for a disk |
 //! | `traffic` | what goes out to whom, counted as it goes; how fast it may |
 //! | `accept` | accepting connections, and how many are held |
@@ -53,6 +53,9 @@
 //! - A disk that hangs keeps nothing from being noticed in watched directories on others: see `watcher`.
 //! - What was hashed is not hashed again, also after `kill -9` or a power cut; and no byte is sent on the strength of
 //!   what is remembered that its torrent doesn't have: see `state`.
+//! - A restart keeps swarms: whoever announces after it is told of those who were there. `kill -9` loses what was new
+//!   of them within the last half minute.
+//! - A peer takes about a hundred bytes, and no announce waits for a disk, or for a swarm to grow.
 //! - A file takes about a KiB of memory while nobody asks for it, however many pieces it has.
 //! - Whatever others control is bounded by a named constant.
 

@@ -38,6 +38,7 @@ mod slow_storage;
 mod stress;
 mod support;
 mod swarming;
+mod swarms;
 mod topology;
 mod udp;
 mod uploading;

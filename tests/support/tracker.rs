@@ -13,7 +13,8 @@ use super::server::{Server, Setup};
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const LOCALHOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// A server on all addresses of this machine, with one file.
+/// A server on all addresses of this machine, with one file. It dials nobody: made-up peers would refuse, and be told
+/// of no more.
 pub(crate) struct Tracker {
     pub(crate) server: Server,
     pub(crate) info_hash: [u8; 20],
@@ -34,7 +35,7 @@ impl Tracker {
     pub(crate) fn with<'a>(options: impl FnOnce(Setup<'a>) -> Setup<'a>) -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
         Contents::new(1, KIB).write(directory.path().join("file"));
-        let server = options(Server::serving(directory.path())).start();
+        let server = options(Server::serving(directory.path()).flag("--no-dial")).start();
         let info_hash = server.torrent("file").info_hash;
         Self { server, info_hash, _directory: directory }
     }
