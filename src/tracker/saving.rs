@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use distributor_proto::InfoHash;
 
 use super::address::Address;
+use super::census::MAX_PEERS;
 use super::clock::Seconds;
+use super::pages::PAGE;
 use super::swarm::Swarm;
 use super::table::{Peer, Pool, Table};
 use super::{Tracker, lock};
@@ -17,6 +19,8 @@ use crate::state::{SavedPeer, SwarmPage};
 /// A write is of so many pages, or of somewhat more than so many peers.
 const MAX_PAGES_AT_ONCE: usize = 1024;
 const MAX_PEERS_AT_ONCE: usize = 16 * 1024;
+/// As many as there can be of one pool. A number beyond is damaged, and what it names is left alone.
+const MAX_PAGES: usize = MAX_PEERS.div_ceil(PAGE);
 /// What is no peer's has a page of its own.
 const ABOUT: u32 = u32::MAX;
 /// The number of any other page: family, pool, and its number there.
@@ -161,6 +165,9 @@ impl Swarm {
             return;
         }
         let page = (number & ((1 << POOL_SHIFT) - 1)) as usize;
+        if page >= MAX_PAGES {
+            return;
+        }
         let pool = Pool::ALL[(number >> POOL_SHIFT) as usize % Pool::ALL.len()];
         if number & V6 == 0 {
             self.v4.pool_mut(pool).found_saved(page + 1);
@@ -326,6 +333,16 @@ mod tests {
         disk.pages.values().for_each(|page| room.tracker.restore(page, room.now, WALL));
         let stats = room.tracker.scrape(&HASH);
         assert_eq!((stats.complete, stats.incomplete), (2, 1));
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_makes_no_others() {
+        let (room, mut disk) = (Room::new(), Disk::default());
+        let page = |number| SwarmPage { info_hash: HASH, number, downloads: 1, peers: Vec::new() };
+        room.tracker.restore(&page((1 << POOL_SHIFT) - 1), room.now, WALL);
+        assert_eq!(disk.save(&room, WALL), 1, "the count of downloads alone");
+        room.tracker.restore(&page(MAX_PAGES as u32 - 1), room.now, WALL);
+        assert_eq!(disk.save(&room, WALL), 1 + MAX_PAGES);
     }
 
     #[test]

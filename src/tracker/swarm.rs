@@ -97,7 +97,7 @@ impl Swarm {
     ///
     /// A download is counted when a peer says so that wasn't a seed before, and also when one that we know as a
     /// downloader just turns out to lack nothing: rqbit never says it, and where others' word was lost they don't
-    /// repeat it. One that comes with everything has brought it.
+    /// repeat it. One that comes with everything has brought it. A host with both families says all twice.
     pub(super) fn announced(&mut self, peer: &Peer, completed: bool, census: &Census) {
         let admission = match peer.addr {
             SocketAddr::V4(_) => admit(&mut self.v4, peer, census),
@@ -108,12 +108,20 @@ impl Swarm {
             Admission::Joined => completed,
             Admission::Refused => false,
         };
-        if peer.is_seed && is_download {
+        if peer.is_seed && is_download && !self.is_seed_by_other_family(peer) {
             self.set_downloads(self.downloads.saturating_add(1));
         }
         if admission == Admission::Joined {
             self.joined = peer.announced;
         }
+    }
+
+    fn is_seed_by_other_family(&self, peer: &Peer) -> bool {
+        fn is_seed<A: Address>(table: &Table<A>, peer: &Peer) -> bool {
+            let same = table.same_as(&peer.id, peer.key).and_then(|addr| table.get(&addr));
+            same.is_some_and(|same| same.is_seed)
+        }
+        if peer.addr.is_ipv4() { is_seed(&self.v6, peer) } else { is_seed(&self.v4, peer) }
     }
 
     /// Takes back a peer that was saved, unless it has announced itself since.
@@ -318,6 +326,18 @@ mod tests {
         assert_eq!(count("10.0.0.3:1", true, false), 2, "it doesn't say so, but so it is");
         assert_eq!(count("10.0.0.3:1", true, true), 2);
         assert_eq!(count("10.0.0.4:1", true, true), 3, "we have not seen it before");
+    }
+
+    #[test]
+    fn counts_a_download_once_of_a_host_that_announces_it_by_both_families() {
+        let mut room = Room::new();
+        for (is_seed, completed) in [(false, false), (true, true)] {
+            for text in ["10.0.0.1:1", "[fd69::1]:1"] {
+                let peer = Peer { is_seed, ..peer(text, 1, 7, 0) };
+                room.swarm.announced(&peer, completed, &room.census);
+            }
+        }
+        assert_eq!(room.swarm.downloads(), 1);
     }
 
     #[test]
