@@ -27,7 +27,7 @@ struct TwoRoots {
 const WELL: &str = "well";
 
 /// How many seconds a request may wait: who has waited for a disk that hangs is told from who was just slow by it.
-const WAIT: &str = "100";
+const WAIT: &str = "200";
 
 impl TwoRoots {
     /// The faulty one has these files; `before` makes what faults there are to be at the start.

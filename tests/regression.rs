@@ -242,7 +242,7 @@ fn a_file_replaced_by_rename_time_and_again_was_held_back() {
     let origin = Origin::new();
     let end = Instant::now() + DEADLINE;
     // Waits that double from 50 ms to half a minute come to 51 s in twelve rounds, and to more than `DEADLINE` here.
-    for round in 0..14 {
+    for round in 0..18 {
         let contents = Contents::new(round, MIB);
         origin.rename_in(&contents, "file", 0);
         origin.server.torrent("file").assert_describes(&contents);

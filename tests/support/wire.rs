@@ -8,10 +8,10 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use super::net::Host;
-use super::wait_for;
+use super::{DEADLINE, wait_for};
 
 /// Longer than any deadline of the program that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = DEADLINE;
 
 /// What clients ask for at a time, in bytes.
 const BLOCK: usize = 16 * 1024;
