@@ -1,0 +1,167 @@
+"""What is run, in which order, and where its figures go. Started by `benches/swarm`, in namespaces of its own."""
+
+import argparse
+import asyncio
+import fcntl
+import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import links, report
+from .clients import COMMANDS, MIXED
+from .material import Material
+from .network import MAX_HOSTS, MAX_RACKS
+from .origins import ORIGINS
+from .run import Run
+from .scenarios import SCENARIOS
+
+LOCK = "/run/distributor-swarm.lock"
+
+
+def arguments():
+    scenarios = "\n".join(f"  {name:<12}{scenario.about}" for name, scenario in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="benches/swarm", formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [SCENARIO...] [OPTIONS] [-- FLAGS OF `distributor serve`]",
+        epilog=f"scenarios:\n{scenarios}")
+    parser.add_argument("scenarios", nargs="*", type=name_of(SCENARIOS), metavar="SCENARIO",
+                        help="see below; `thin` if none is named")
+    parser.add_argument("--clients", type=names_of([*COMMANDS, MIXED]), default=["aria2", "libtorrent"],
+                        metavar="NAME,...", help="aria2, libtorrent, transmission, or `mixed`: each on a third")
+    parser.add_argument("--origins", type=names_of(ORIGINS), default=list(ORIGINS), metavar="NAME,...",
+                        help="distributor, opentracker (which comes with libtorrent as a seed)")
+    parser.add_argument("--racks", type=between(1, MAX_RACKS), metavar="N", help="so many racks")
+    parser.add_argument("--hosts", type=between(1, MAX_HOSTS), metavar="N", help="so many hosts in each")
+    parser.add_argument("--mib", type=between(1, 1 << 20), metavar="N", help="the file's size")
+    parser.add_argument("--mbit", type=rate, metavar="RATE", help="the links' rate, both ways")
+    parser.add_argument("--rounds", type=between(1, 100), default=1, metavar="N",
+                        help="so many of each; figures are medians")
+    parser.add_argument("--small", action="store_true", help="2 racks of 2 hosts, 4 MiB, 100 Mbit/s")
+    parser.add_argument("--congestion", default="cubic", metavar="NAME",
+                        help="how TCP avoids congestion, as the kernel calls it")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write all outcomes, with what hosts had received and sent five times a second")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep what all programs said, as of the last round")
+    place, *rest = sys.argv[1:]
+    before = rest.index("--") if "--" in rest else len(rest)
+    return Path(place), parser.parse_args(rest[:before]), rest[before + 1:]
+
+
+def name_of(known):
+    def name(text):
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
+        return text
+    return name
+
+
+def names_of(known):
+    return lambda text: [name_of(known)(name) for name in text.split(",")]
+
+
+def between(least, most):
+    def number(text):
+        if not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"from {least} to {most}")
+        return int(text)
+    return number
+
+
+def rate(text):
+    # Below that a burst is longer than a queue may be, and beyond it the machine doesn't keep up.
+    if not 1 <= float(text) <= 10_000:
+        raise argparse.ArgumentTypeError("from 1 to 10000")
+    return float(text)
+
+
+def mount(directory):
+    """Memory as a directory's contents, which is gone with the last of this program's processes."""
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=95%", "swarm", str(directory)], check=True)
+
+
+def wait_for_others():
+    """Two at once would measure each other. Held until this process ends."""
+    lock = open(LOCK, "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting for another swarm to end", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def scenario_of(name, options):
+    scenario = SCENARIOS[name]
+    if options.small:
+        scenario = scenario.small()
+    return scenario.but(racks=options.racks, hosts=options.hosts, mib=options.mib, mbit=options.mbit)
+
+
+async def check_links(rates, place, congestion):
+    for mbit in sorted(rates):
+        measured = await links.measured(mbit, congestion, place)
+        for way, rate in measured.items():
+            print(f"{way}: {rate:.1f} Mbit/s of payload by links of {mbit:g}", file=sys.stderr)
+        if complaint := links.complaint(measured, mbit):
+            print(complaint, file=sys.stderr)
+
+
+async def measure(scenarios, place, options, flags):
+    """Outcomes, one a round, by scenario, client and origin."""
+    materials = {mib: Material(place / f"{mib}-mib", mib) for mib in {scenario.mib for scenario in scenarios.values()}}
+    results = {}
+    todo = itertools.product(range(options.rounds), scenarios, options.clients, options.origins)
+    for _, name, client, origin in todo:
+        scenario, key, home = scenarios[name], (name, client, origin), place / "run"
+        (home / "origin").mkdir(parents=True)
+        giver = ORIGINS[origin](materials[scenario.mib], home / "origin", flags)
+        run = Run(scenario, client, giver, materials[scenario.mib], home, options.congestion)
+        outcome = await run.outcome()
+        results.setdefault(key, []).append(outcome)
+        print("  ".join([*key, *report.cells([outcome])]), file=sys.stderr)
+        # After each, as the last may be long in coming.
+        if options.json:
+            options.json.write_text(report.as_json(results))
+        if options.logs:
+            shutil.copytree(home, options.logs / "-".join(key), dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("files", "state"))
+        shutil.rmtree(home)
+    return results
+
+
+async def bench(place, options, flags):
+    """Says whether this program served everybody."""
+    scenarios = {name: scenario_of(name, options) for name in options.scenarios or ["thin"]}
+    require_memory(max(scenario.memory() for scenario in scenarios.values()))
+    await check_links({scenario.mbit for scenario in scenarios.values()}, place, options.congestion)
+    results = await measure(scenarios, place, options, flags)
+    print(report.circumstances(options))
+    print()
+    print(report.table(results))
+    ours = [outcomes for (_, _, origin), outcomes in results.items() if origin == "distributor"]
+    return not any(outcome.stuck() for outcome in itertools.chain(*ours))
+
+
+def require_memory(mib):
+    with open("/proc/meminfo", encoding="ascii") as figures:
+        available = next(int(line.split()[1]) for line in figures if line.startswith("MemAvailable:")) >> 10
+    if mib > available:
+        sys.exit(f"the files of all hosts take {mib} MiB of memory, of which {available} MiB are left: "
+                 "choose fewer hosts, or a smaller file by --mib")
+
+
+def main():
+    place, options, flags = arguments()
+    lock = wait_for_others()
+    mount(place)
+    # Where `ip` keeps the names of namespaces.
+    mount(Path("/run/netns"))
+    served_all = asyncio.run(bench(place, options, flags))
+    lock.close()
+    sys.exit(0 if served_all else 1)
+
+
+main()
