@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import os
 import statistics
 from dataclasses import asdict
@@ -28,13 +29,15 @@ def table(results):
 def cells(outcomes):
     limit = outcomes[0].limit
     finished = [outcome.times() for outcome in outcomes if outcome.times()]
+    # Who never has it is later than any.
+    last = [math.inf if outcome.stuck() else max(outcome.times(), default=math.inf) for outcome in outcomes]
     racks = zip(*(outcome.copies["into"] for outcome in outcomes))
     return [
         f"{limit:.1f}",
         middle([times[0] for times in finished], 1),
         middle([statistics.median(times) for times in finished], 1),
-        middle([times[-1] for times in finished], 1),
-        middle([times[-1] / limit for times in finished], 2),
+        middle(last, 1),
+        middle([seconds / limit for seconds in last], 2),
         middle([outcome.copies["origin"] for outcome in outcomes], 2),
         " ".join(middle(copies, 2) for copies in racks),
         f"{statistics.median(outcome.idle for outcome in outcomes):.0%}",
@@ -43,8 +46,9 @@ def cells(outcomes):
 
 
 def middle(values, digits):
-    """The median of all rounds."""
-    return f"{statistics.median(values):.{digits}f}" if values else "-"
+    """The median of the rounds."""
+    value = statistics.median(values) if values else math.inf
+    return "never" if math.isinf(value) else f"{value:.{digits}f}"
 
 
 def notes(outcome):
