@@ -8,7 +8,7 @@ import statistics
 from dataclasses import asdict
 
 HEAD = ["scenario", "client", "origin", "limit s", "first s", "median s", "last s", "last / limit",
-        "copies out of the origin", "copies into racks", "idle", ""]
+        "copies out of the origin", "copies into racks", "waited", ""]
 
 
 def circumstances(options):
@@ -40,7 +40,7 @@ def cells(outcomes):
         middle([seconds / limit for seconds in last], 2),
         middle([outcome.copies["origin"] for outcome in outcomes], 2),
         " ".join(middle(copies, 2) for copies in racks),
-        f"{statistics.median(outcome.idle for outcome in outcomes):.0%}",
+        f"{statistics.median(outcome.waited for outcome in outcomes):.0%}",
         "; ".join(note for outcome in outcomes for note in notes(outcome)),
     ]
 

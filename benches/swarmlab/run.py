@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .clients import COMMANDS, MIXED, Client
 from .network import Network, received_and_sent
@@ -28,8 +30,8 @@ class Outcome:
     halfway: float | None = None
     # Out of the `origin`; `into` each rack, and `out` of each.
     copies: dict = field(default_factory=dict)
-    # The share of the machine's processors' time that nobody took.
-    idle: float = 0
+    # The share of the time for which clients waited for a processor, on average.
+    waited: float = 0
     # Seconds, and the bytes (headers included) that each host had received and sent by then.
     looks: list = field(default_factory=list)
 
@@ -65,14 +67,14 @@ class Run:
             self._network.close()
 
     async def _measure(self):
-        outcome, before, processors = self._outcome, self._network.payload(), Processors()
+        outcome, before = self._outcome, self._network.payload()
         self._began = time.monotonic()
         self._downloads = {client: asyncio.create_task(self._download(client, number * self._scenario.join_every))
                            for number, client in enumerate(self._clients)}
         looking = asyncio.create_task(self._look())
         patience = outcome.limit * PATIENCE_FACTOR + PATIENCE_SECONDS
         _, stuck = await asyncio.wait(self._downloads.values(), timeout=patience)
-        outcome.idle = processors.idle()
+        outcome.waited = self._waited()
         outcome.copies = copies(before, self._network.payload(), self._material.size)
         for download in stuck:
             download.cancel()
@@ -85,6 +87,11 @@ class Run:
             if name not in outcome.killed:
                 failed = download in stuck or download.exception()
                 outcome.complete[name] = None if failed else download.result()
+
+    def _waited(self):
+        shares = [waited(client.process.id) / (time.monotonic() - self._began) for client in self._clients
+                  if client.process]
+        return statistics.mean(shares)
 
     async def _download(self, client, delay):
         await asyncio.sleep(delay)
@@ -135,20 +142,11 @@ def copies(before, after, size):
     }
 
 
-class Processors:
-    """How busy the machine has been since this was made, whoever kept it so."""
-
-    def __init__(self):
-        self._before = self._read()
-
-    @staticmethod
-    def _read():
-        with open("/proc/stat", encoding="ascii") as counters:
-            ticks = [int(field) for field in counters.readline().split()[1:9]]
-        # Idle, and idle while a disk was waited for.
-        return ticks[3] + ticks[4], sum(ticks)
-
-    def idle(self):
-        """The share of their time that nobody took."""
-        idle, total = (late - early for early, late in zip(self._before, self._read()))
-        return idle / max(total, 1)
+def waited(process):
+    """The seconds for which the threads of a process were ready to run and had no processor."""
+    seconds = 0
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            # Nanoseconds that it ran, those that it waited, and how often it ran.
+            seconds += int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return seconds
