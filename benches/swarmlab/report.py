@@ -55,8 +55,8 @@ def notes(outcome):
     """What of this round isn't a figure."""
     if outcome.stuck():
         yield f"without the file: {', '.join(outcome.stuck())}"
-    if outcome.killed:
-        yield f"killed at {outcome.halfway:.0f} s: {', '.join(outcome.killed)}"
+    if outcome.befell:
+        yield outcome.befell
 
 
 def as_json(results):

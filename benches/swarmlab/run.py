@@ -26,8 +26,8 @@ class Outcome:
     # When each host had the file, by name; None for one that was left without it.
     complete: dict = field(default_factory=dict)
     killed: list = field(default_factory=list)
-    # When the median host had received half of the file.
-    halfway: float | None = None
+    # What happened half way, which is when the median host had received half of the file.
+    befell: str = ""
     # Out of the `origin`; `into` each rack, and `out` of each.
     copies: dict = field(default_factory=dict)
     # The share of the time for which clients waited for a processor, on average.
@@ -52,6 +52,7 @@ class Run:
         self._network = Network(plan, congestion)
         self._outcome = Outcome(scenario.limit())
         self._began = None
+        self._over = False
         # A task for each client, which ends with when it had the file.
         self._downloads = {}
 
@@ -67,31 +68,27 @@ class Run:
             self._network.close()
 
     async def _measure(self):
-        outcome, before = self._outcome, self._network.payload()
+        outcome, passed, waits = self._outcome, self._network.payload(), self._waits()
         self._began = time.monotonic()
         self._downloads = {client: asyncio.create_task(self._download(client, number * self._scenario.join_every))
                            for number, client in enumerate(self._clients)}
         looking = asyncio.create_task(self._look())
         patience = outcome.limit * PATIENCE_FACTOR + PATIENCE_SECONDS
         _, stuck = await asyncio.wait(self._downloads.values(), timeout=patience)
-        outcome.waited = self._waited()
-        outcome.copies = copies(before, self._network.payload(), self._material.size)
+        outcome.waited = (self._waits() - waits) / len(self._clients) / self._seconds()
+        outcome.copies = copies(passed, self._network.payload(), self._material.size)
         for download in stuck:
             download.cancel()
-        if looking.done():
-            # Not before something failed.
-            looking.result()
-        looking.cancel()
+        self._over = True
+        await looking
         for client, download in self._downloads.items():
             name = client.host.namespace
             if name not in outcome.killed:
                 failed = download in stuck or download.exception()
                 outcome.complete[name] = None if failed else download.result()
 
-    def _waited(self):
-        shares = [waited(client.process.id) / (time.monotonic() - self._began) for client in self._clients
-                  if client.process]
-        return statistics.mean(shares)
+    def _waits(self):
+        return sum(waited(client.process.id) for client in self._clients if client.process)
 
     async def _download(self, client, delay):
         await asyncio.sleep(delay)
@@ -101,33 +98,39 @@ class Run:
         return seconds
 
     async def _look(self):
-        """Sees how far hosts are, until it is cancelled."""
+        """Sees how far hosts are until it is over, and to what happens half way."""
         counters = dict.fromkeys(self._clients, (0, 0))
-        while True:
+        befall = {"restart": self._restart, "kill": self._kill}.get(self._scenario.halfway)
+        while not self._over:
             for client in self._clients:
                 if client.process:
                     counters[client] = received_and_sent(client.process.id) or counters[client]
-            seconds = time.monotonic() - self._began
-            self._outcome.looks.append((seconds, list(counters.values())))
+            self._outcome.looks.append((self._seconds(), list(counters.values())))
             received = {client: received for client, (received, _) in counters.items()}
-            if self._outcome.halfway is None and statistics.median(received.values()) >= self._material.size / 2:
-                self._outcome.halfway = seconds
-                await self._befall(received)
+            if befall and statistics.median(received.values()) >= self._material.size / 2:
+                await befall(received)
+                befall = None
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _befall(self, received):
-        match self._scenario.halfway:
-            case "restart":
-                await self._origin.end()
-                await self._origin.start()
-            case "kill":
-                for client in foremost(received, self._scenario.hosts):
-                    self._outcome.killed.append(client.host.namespace)
-                    self._downloads[client].cancel()
-                    await client.process.kill()
+    def _seconds(self):
+        return time.monotonic() - self._began
+
+    async def _restart(self, _received):
+        end = self._seconds()
+        await self._origin.end()
+        await self._origin.start()
+        self._outcome.befell = f"restarted from {end:.0f} s to {self._seconds():.0f} s"
+
+    async def _kill(self, received):
+        foremost = most(received, self._scenario.hosts)
+        self._outcome.killed = [client.host.namespace for client in foremost]
+        self._outcome.befell = f"killed at {self._seconds():.0f} s: {', '.join(self._outcome.killed)}"
+        for client in foremost:
+            self._downloads[client].cancel()
+            await client.process.kill()
 
 
-def foremost(received, hosts):
+def most(received, hosts):
     """Of each rack of so many hosts, those that have received most: the share that is killed."""
     racks = itertools.groupby(received, key=lambda client: client.host.rack)
     share = max(1, round(hosts * KILLED))
