@@ -79,7 +79,9 @@ impl Answerer {
         match AnnounceRequest::parse(query) {
             Ok(request) => match announces.announce(&request, ends, Families::Both, now, rng, response) {
                 Ok(()) => response.encode_into(request.format, body),
-                Err(not_served) => body.extend(encode_refusal(&not_served.to_string(), not_served.retry_in())),
+                Err(not_served) => {
+                    body.extend(encode_refusal(&not_served.to_string(), not_served.retry_in()))
+                }
             },
             Err(error) => refuse(&error, body),
         }

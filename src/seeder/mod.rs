@@ -143,7 +143,8 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, tracker, .. } = neighbours;
+        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, tracker, .. } =
+            neighbours;
         let Neighbours { mut downloaders, rates, topology, .. } = neighbours;
         let places = Arc::clone(&topology.borrow());
         if !config.dial {

@@ -258,7 +258,7 @@ impl Decisions {
 impl Slots {
     pub(super) fn one() -> Arc<Self> {
         let slots = "1".parse().unwrap();
-        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None, Arc::default())
+        Self::new(ChokingConfig { slots, ..ChokingConfig::default() }, None, Arc::default(), Instant::now())
     }
 }
 
