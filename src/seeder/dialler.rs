@@ -14,7 +14,7 @@ use crate::tracker::Downloader;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long until the same one may be dialled again. Clients that want to be reached announce more often.
 const RETRY: Duration = Duration::from_secs(60);
-/// How long until it is tried again where there was no room to dial, and how often.
+/// How long until it is tried again where there was no room to dial or nothing to serve, and how often.
 const PUT_OFF: Duration = Duration::from_secs(1);
 const MAX_PUT_OFF: u8 = 60;
 /// How many downloaders are kept in mind; further ones are left to come by themselves.

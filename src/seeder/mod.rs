@@ -261,14 +261,15 @@ impl Seeder {
         downloader: Downloader,
         acceptor: &Acceptor,
         connections: &mut JoinSet<()>,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), NotNow> {
         let Downloader { info_hash, addr } = downloader;
         if self.shared.is_connected(&downloader) || self.shared.is_held_off(addr.ip()) {
             return Ok(());
         }
-        let Some(torrent) = self.shared.catalog.by_info_hash(&info_hash) else { return Ok(()) };
-        let permit = self.shared.may_dial(addr.ip()).ok_or(NoRoom)?;
-        let admission = acceptor.try_admit(addr.ip()).ok_or(NoRoom)?;
+        // After a restart a file takes a moment to be found again.
+        let torrent = self.shared.catalog.by_info_hash(&info_hash).ok_or(NotNow)?;
+        let permit = self.shared.may_dial(addr.ip()).ok_or(NotNow)?;
+        let admission = acceptor.try_admit(addr.ip()).ok_or(NotNow)?;
         let shared = Arc::clone(&self.shared);
         connections.spawn(async move {
             let _admission = admission;
@@ -278,8 +279,8 @@ impl Seeder {
     }
 }
 
-/// As many connections are held, or being made, as may be.
-struct NoRoom;
+/// As many connections are held, or being made, as may be; or the torrent isn't served.
+struct NotNow;
 
 /// The right to make a connection; given back when dropped, once it is made.
 #[derive(Debug)]

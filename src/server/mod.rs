@@ -229,7 +229,8 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let traffic = Arc::new(Traffic::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
-        let swarms = Swarms::new(Arc::clone(&tracker), Arc::clone(&catalog), state.clone());
+        let swarms =
+            Swarms::new(Arc::clone(&tracker), Arc::clone(&catalog), state.clone(), downloaders.clone());
         let metadata = Metadata::new(state);
         let disks = Arc::new(Disks::default());
         let neighbours = Neighbours {

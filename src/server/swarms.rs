@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::catalog::Catalog;
 use crate::state::State;
-use crate::tracker::Tracker;
+use crate::tracker::{Downloader, Tracker};
 
 /// How often silent peers are dropped. They are told to nobody before that either, but have to be passed over.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
@@ -27,25 +28,36 @@ pub(super) struct Swarms {
     tracker: Arc<Tracker>,
     catalog: Arc<Catalog>,
     state: Option<Arc<State>>,
+    /// To whom it is said who was downloading before a restart.
+    downloaders: mpsc::Sender<Downloader>,
     /// So that it is said once.
     is_failing: Arc<AtomicBool>,
 }
 
 impl Swarms {
-    pub(super) fn new(tracker: Arc<Tracker>, catalog: Arc<Catalog>, state: Option<Arc<State>>) -> Self {
-        Self { tracker, catalog, state, is_failing: Arc::default() }
+    pub(super) fn new(
+        tracker: Arc<Tracker>,
+        catalog: Arc<Catalog>,
+        state: Option<Arc<State>>,
+        downloaders: mpsc::Sender<Downloader>,
+    ) -> Self {
+        Self { tracker, catalog, state, downloaders, is_failing: Arc::default() }
     }
 
-    /// Takes back what is remembered, before the first announce where the disk isn't slow.
+    /// Takes back what is remembered, before the first announce where the disk isn't slow. Who was downloading is dialled:
+    /// of those who lost their connection some don't announce themselves for ten minutes.
     pub(super) async fn restore(&self) {
         let Some(state) = self.state.clone() else { return };
-        let tracker = Arc::clone(&self.tracker);
+        let (tracker, downloaders) = (Arc::clone(&self.tracker), self.downloaders.clone());
         let (now, wall) = (Instant::now(), SystemTime::now());
         let restoring = spawn_blocking(move || {
             let (mut pages, mut peers) = (0_usize, 0_usize);
             let restored = state.swarms(|page| {
                 (pages, peers) = (pages + 1, peers + page.peers.len());
-                tracker.restore(&page, now, wall);
+                // Where there are more than are heard of at once, the rest have others to learn from.
+                tracker.restore(&page, now, wall, |downloader| {
+                    let _ = downloaders.try_send(downloader);
+                });
             });
             match restored {
                 Ok(0) => debug!(pages, peers, "swarms are as they were"),

@@ -208,7 +208,7 @@ impl Tracker {
         });
     }
 
-    /// Where the peer of this id that is connected from `ip` says that it can be dialled, if it has announced itself.
+    /// Where the peer that is connected from `ip`, under this id or another, says that it can be dialled, if that is known.
     pub(crate) fn door_of(&self, info_hash: &InfoHash, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
         self.shard(info_hash).get(info_hash)?.door_of(ip.to_canonical(), id)
     }

@@ -13,7 +13,7 @@ use super::clock::Seconds;
 use super::pages::PAGE;
 use super::swarm::Swarm;
 use super::table::{Peer, Pool, Table};
-use super::{Tracker, lock};
+use super::{Downloader, Tracker, lock};
 use crate::state::{SavedPeer, SwarmPage};
 
 /// A write is of so many pages, or of somewhat more than so many peers.
@@ -91,8 +91,14 @@ impl Tracker {
     }
 
     /// Takes back a page that was saved. Whoever has announced itself since is known better already. That its torrent
-    /// is served is not known yet.
-    pub(crate) fn restore(&self, page: &SwarmPage, now: Instant, wall: SystemTime) {
+    /// is served is not known yet. `restored` hears of those who were downloading.
+    pub(crate) fn restore(
+        &self,
+        page: &SwarmPage,
+        now: Instant,
+        wall: SystemTime,
+        mut restored: impl FnMut(Downloader),
+    ) {
         let now = self.moment(now, wall);
         let mut shard = self.shard(&page.info_hash);
         let swarm = shard.entry(page.info_hash).or_insert_with(|| Box::new(Swarm::new(now.here)));
@@ -107,6 +113,9 @@ impl Tracker {
             if patience > 0 && addr.port() != 0 {
                 let peer = Peer { addr, id, key, announced: now.here, patience, is_seed };
                 swarm.restore(&peer, &self.census);
+                if !is_seed {
+                    restored(Downloader { info_hash: page.info_hash, addr });
+                }
             }
         }
     }
@@ -251,7 +260,7 @@ mod tests {
 
         fn restored(&self, wall: SystemTime) -> Room {
             let room = Room::new();
-            self.pages.values().for_each(|page| room.tracker.restore(page, room.now, wall));
+            self.pages.values().for_each(|page| room.tracker.restore(page, room.now, wall, |_| {}));
             room
         }
     }
@@ -330,7 +339,7 @@ mod tests {
         disk.save(&grown(), WALL);
         let mut room = Room::new();
         room.announce(1, 0, AnnounceEvent::Started);
-        disk.pages.values().for_each(|page| room.tracker.restore(page, room.now, WALL));
+        disk.pages.values().for_each(|page| room.tracker.restore(page, room.now, WALL, |_| {}));
         let stats = room.tracker.scrape(&HASH);
         assert_eq!((stats.complete, stats.incomplete), (2, 1));
     }
@@ -339,9 +348,9 @@ mod tests {
     fn a_page_that_cannot_be_makes_no_others() {
         let (room, mut disk) = (Room::new(), Disk::default());
         let page = |number| SwarmPage { info_hash: HASH, number, downloads: 1, peers: Vec::new() };
-        room.tracker.restore(&page((1 << POOL_SHIFT) - 1), room.now, WALL);
+        room.tracker.restore(&page((1 << POOL_SHIFT) - 1), room.now, WALL, |_| {});
         assert_eq!(disk.save(&room, WALL), 1, "the count of downloads alone");
-        room.tracker.restore(&page(MAX_PAGES as u32 - 1), room.now, WALL);
+        room.tracker.restore(&page(MAX_PAGES as u32 - 1), room.now, WALL, |_| {});
         assert_eq!(disk.save(&room, WALL), 1 + MAX_PAGES);
     }
 

@@ -148,12 +148,15 @@ impl Swarm {
         }
     }
 
-    /// Where the peer that has this id says that it can be dialled, at an address that is known to be its own.
+    /// Where the peer that is connected from an address says that it can be dialled there: the one that announced under
+    /// this id, or else the only one at the address, since libtorrent shakes hands under other ids than it announces.
     pub(super) fn door_of(&self, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
         fn find<A: Address>(table: &Table<A>, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
             let addr = A::of(SocketAddr::new(ip, 0))?;
-            let mut beside = table.beside(&addr);
-            beside.find(|peer| peer.id == *id && peer.addr.ip() == ip).map(|peer| peer.addr)
+            let there = || table.beside(&addr).filter(|peer| peer.addr.ip() == ip);
+            let known = there().find(|peer| peer.id == *id);
+            let only = || there().next().filter(|_| there().nth(1).is_none());
+            known.or_else(only).map(|peer| peer.addr)
         }
         find(&self.v4, ip, id).or_else(|| find(&self.v6, ip, id))
     }
@@ -346,9 +349,13 @@ mod tests {
         for text in ["10.0.0.1:1", "[fd69::1]:2"] {
             room.announced(&peer(text, 1, 7, 0));
         }
+        room.announced(&peer("10.0.0.3:3", 3, 7, 0));
+        room.announced(&peer("10.0.0.3:4", 4, 8, 0));
         let door = |ip: &str, id| room.swarm.door_of(ip.parse().unwrap(), &PeerId::new([id; 20]));
         assert_eq!(door("10.0.0.1", 1), Some(addr("10.0.0.1:1")));
         assert_eq!(door("fd69::1", 1), Some(addr("[fd69::1]:2")));
-        assert_eq!([door("10.0.0.1", 2), door("10.0.0.2", 1), door("fd69::2", 1)], [None; 3]);
+        assert_eq!(door("10.0.0.1", 2), Some(addr("10.0.0.1:1")), "nobody else is there");
+        assert_eq!(door("10.0.0.3", 4), Some(addr("10.0.0.3:4")));
+        assert_eq!([door("10.0.0.3", 5), door("10.0.0.2", 1), door("fd69::2", 1)], [None; 3]);
     }
 }
