@@ -42,10 +42,7 @@ fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
 #[test]
 fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
     let tracker = Tracker::with(|setup| {
-        setup
-            .flag("--no-dial")
-            .option("--trusted-proxy", "127.0.0.1")
-            .option("--trusted-proxy", "198.51.100.0/24")
+        setup.option("--trusted-proxy", "127.0.0.1").option("--trusted-proxy", "198.51.100.0/24")
     });
     let forwarded = "X-Forwarded-For";
     through(&tracker, 1001, &[(forwarded, "192.0.2.1")]);
@@ -60,7 +57,7 @@ fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
 
 #[test]
 fn nobody_else_is_believed() {
-    let tracker = Tracker::with(|setup| setup.flag("--no-dial").option("--trusted-proxy", "192.0.2.0/24"));
+    let tracker = Tracker::with(|setup| setup.option("--trusted-proxy", "192.0.2.0/24"));
     through(&tracker, 1001, &[("X-Forwarded-For", "203.0.113.9")]);
     through(&tracker, 1002, &[("X-Forwarded-For", "nonsense")]);
     // It is no request either.
@@ -98,7 +95,7 @@ fn limits_are_not_changed_through_a_proxy_on_this_machine() {
 const PROXY: &str = "127.0.0.2";
 
 fn behind_proxy_protocol() -> Tracker {
-    Tracker::with(|setup| setup.flag("--no-dial").option("--trusted-proxy", PROXY).flag("--proxy-protocol"))
+    Tracker::with(|setup| setup.option("--trusted-proxy", PROXY).flag("--proxy-protocol"))
 }
 
 fn connect_as_proxy(tracker: &Tracker) -> TcpStream {
@@ -188,7 +185,7 @@ fn nginx(host: &Host, directory: &TempDir, origin: IpAddr) -> Running {
 fn a_swarm_that_only_knows_nginx_finds_itself() {
     let contents = Contents::new(7, MIB);
     let swarm = Swarm::with(4, |setup| {
-        setup.option("--trusted-proxy", "10.69.69.2").option("--advertise", "10.69.69.1").flag("--no-dial")
+        setup.option("--trusted-proxy", "10.69.69.2").option("--advertise", "10.69.69.1")
     });
     contents.write(swarm.path("file"));
     let [proxy, hosts @ ..] = swarm.hosts() else { panic!("there are hosts") };

@@ -126,8 +126,7 @@ fn a_peer_that_refuses_to_be_dialled_is_told_to_nobody_until_it_announces_again(
 
 /// A peer that has connected, announced where it listens, and reset its connection.
 fn reset_itself(seed: &Seed, listening: SocketAddr) {
-    let (mut peer, _) = Peer::join(seed.server.peers(), seed.info_hash);
-    peer.message();
+    let (peer, _) = Peer::join(seed.server.peers(), seed.info_hash);
     let id = String::from_utf8_lossy(PEER_ID).into_owned();
     let (hash, port) = (encode_all(&seed.info_hash), listening.port());
     // After it has connected, or it would be dialled for that.

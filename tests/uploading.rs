@@ -82,7 +82,7 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     let server = Server::serving(directory.path())
         .option("--upload-slots", "unlimited")
         // A fraction of what a busy machine manages; in it each has 64 KiB at a time.
-        .option("--max-upload-rate", "32MiB")
+        .option("--max-upload-rate", "16MiB")
         .quiet()
         .start();
     let torrents: Vec<[u8; 20]> = names.iter().map(|name| server.torrent(name).info_hash).collect();

@@ -33,12 +33,12 @@ fn assert_all_well_answered(tracker: &Tracker, crowd: &[Told]) {
 #[test]
 fn a_crowd_that_announces_itself_over_http_at_once_is_answered_and_spread() {
     // Nobody listens where they are said to be.
-    let tracker = Tracker::with(|setup| setup.flag("--no-dial").quiet());
+    let tracker = Tracker::with(|setup| setup.quiet());
     assert_all_well_answered(&tracker, &announces_over_http(&tracker, HOSTS));
 }
 
 #[test]
 fn a_crowd_that_announces_itself_over_udp_at_once_is_answered_and_spread() {
-    let tracker = Tracker::with(|setup| setup.flag("--no-dial").quiet());
+    let tracker = Tracker::with(|setup| setup.quiet());
     assert_all_well_answered(&tracker, &announces_over_udp(&tracker, HOSTS));
 }
