@@ -26,6 +26,7 @@
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms: who is in them, for how long, who is told of whom, and when to come again; values in, values out |
+//! | `steering` | who is told of whom, and which piece the origin gives to whom, where racks are known: policies |
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `state` | what survives a restart: which files were hashed, and their digests; who was in which swarm |
@@ -39,7 +40,7 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
-//! (`catalog`, `hasher`) > `tracker` > (`accept`, `disks`, `metrics`, `state`, `store`, `traffic`, `watcher`) >
+//! (`catalog`, `hasher`) > `tracker` > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`, `traffic`, `watcher`) >
 //! (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins
 //! them. A test holds this.
 //!
@@ -74,6 +75,8 @@ mod metrics;
 mod seeder;
 mod server;
 mod state;
+#[cfg(any(test, feature = "simulation"))]
+mod steering;
 mod store;
 mod topology;
 mod tracker;
