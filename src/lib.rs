@@ -27,6 +27,7 @@
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms: who is in them, for how long, who is told of whom, and when to come again; values in, values out |
 //! | `steering` | who is told of whom, and which piece the origin gives to whom, where racks are known: policies |
+//! | `simulation` | swarms on paper that go by these policies; with the feature of that name |
 //! | `watcher` | events of the file system to files that hold still |
 //! | `store` | mapped files, and the vectored write that sends from them; unsafe, as are the hasher's kernels |
 //! | `state` | what survives a restart: which files were hashed, and their digests; who was in which swarm |
@@ -40,9 +41,9 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
-//! (`catalog`, `hasher`) > `tracker` > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`, `traffic`, `watcher`) >
-//! (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each other; `server` joins
-//! them. A test holds this.
+//! (`catalog`, `hasher`) > (`simulation`, `tracker`) > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`,
+//! `traffic`, `watcher`) > (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each
+//! other; `server` joins them. A test holds this.
 //!
 //! # What is promised
 //!
@@ -74,6 +75,9 @@ mod metadata;
 mod metrics;
 mod seeder;
 mod server;
+// Until the tracker and the seeder go by these policies, only swarms on paper do.
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod state;
 #[cfg(any(test, feature = "simulation"))]
 mod steering;
