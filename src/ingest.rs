@@ -207,19 +207,16 @@ impl Ingest {
                 let scanning = self.is_scanning(&at);
                 self.opening.unsettled(&at, scanning);
                 self.call_off(&at);
-                let withdrawn = self.catalog.set_unsettled(&at);
-                self.withdraw(withdrawn, Because::Changed);
+                self.withdraw(&at, Because::Changed, |catalog| catalog.set_unsettled(&at));
             }
             WatchEvent::Still(file) => {
                 let scanning = self.is_scanning(&file.at);
                 self.opening.unsettled(&file.at, scanning);
                 self.call_off(&file.at);
-                let withdrawn = self.catalog.set_hashing(&file);
-                self.withdraw(withdrawn, Because::Changed);
+                self.withdraw(&file.at, Because::Changed, |catalog| catalog.set_hashing(&file));
             }
             WatchEvent::Settled(file) => {
-                let withdrawn = self.catalog.set_hashing(&file);
-                self.withdraw(withdrawn, Because::Changed);
+                self.withdraw(&file.at, Because::Changed, |catalog| catalog.set_hashing(&file));
                 // In this order: what is called off was not the last.
                 let scanning = self.is_scanning(&file.at);
                 let arrival = self.opening.settled(&file.at, scanning);
@@ -237,8 +234,7 @@ impl Ingest {
                 self.call_off(&at);
                 self.failing.remove(&at);
                 self.distrusted.remove(&at);
-                let withdrawn = self.catalog.remove(&at);
-                self.withdraw(withdrawn, Because::Gone);
+                self.withdraw(&at, Because::Gone, |catalog| catalog.remove(&at));
                 if self.opening.gone(&at) {
                     self.opened();
                 }
@@ -322,8 +318,8 @@ impl Ingest {
         }
         self.failing.remove(at);
         self.distrusted.remove(at);
-        let replaced = self.catalog.insert(Arc::new(torrent));
-        self.withdraw(replaced, Because::Changed);
+        let at = at.clone();
+        self.withdraw(&at, Because::Changed, |catalog| catalog.insert(Arc::new(torrent)));
     }
 
     fn on_hashed(&mut self, Hashed { file, result }: Hashed) {
@@ -360,8 +356,7 @@ impl Ingest {
             }
             Err(error) => {
                 warn!(file = ?name, %error, "this file is left out");
-                let withdrawn = self.catalog.remove(&file.at);
-                self.withdraw(withdrawn, Because::Gone);
+                self.withdraw(&file.at, Because::Gone, |catalog| catalog.remove(&file.at));
             }
         }
         self.ended(&work, outcome);
@@ -388,15 +383,24 @@ impl Ingest {
 
     /// Ends the uploads of a torrent that is no longer offered: at once if its file was changed in place. One that was
     /// replaced or deleted is still whole, and is served for a while to those who have begun.
-    fn withdraw(&mut self, withdrawn: Option<Arc<Torrent>>, because: Because) {
-        let Some(torrent) = withdrawn else { return };
-        let name = self.catalog.exact_name(&torrent.file().at);
+    /// Which torrent that is, `change` says, by which it leaves its place in the catalog.
+    fn withdraw(
+        &mut self,
+        at: &FilePath,
+        because: Because,
+        change: impl FnOnce(&Catalog) -> Option<Arc<Torrent>>,
+    ) {
+        let name = self.catalog.exact_name(at);
+        if let Some(torrent) = self.catalog.at(at) {
+            let departure = match because {
+                Because::Changed => Departure::Changed(name.clone()),
+                Because::Gone => Departure::Gone,
+            };
+            // Before it is so: whoever announces right after it is told why.
+            self.tracker.depart(torrent.info_hash(), departure);
+        }
+        let Some(torrent) = change(&self.catalog) else { return };
         info!(file = ?name, info_hash = %torrent.info_hash(), "no longer served");
-        let departure = match because {
-            Because::Changed => Departure::Changed(name),
-            Because::Gone => Departure::Gone,
-        };
-        self.tracker.depart(torrent.info_hash(), departure);
         let Some(open) = self.store.find_open(&torrent.file().binding) else {
             torrent.revoked().cancel();
             return;
