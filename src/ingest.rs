@@ -390,17 +390,16 @@ impl Ingest {
         because: Because,
         change: impl FnOnce(&Catalog) -> Option<Arc<Torrent>>,
     ) {
-        let name = self.catalog.exact_name(at);
         if let Some(torrent) = self.catalog.at(at) {
             let departure = match because {
-                Because::Changed => Departure::Changed(name.clone()),
+                Because::Changed => Departure::Changed(self.catalog.exact_name(at)),
                 Because::Gone => Departure::Gone,
             };
             // Before it is so: whoever announces right after it is told why.
             self.tracker.depart(torrent.info_hash(), departure);
         }
         let Some(torrent) = change(&self.catalog) else { return };
-        info!(file = ?name, info_hash = %torrent.info_hash(), "no longer served");
+        info!(file = ?self.catalog.exact_name(at), info_hash = %torrent.info_hash(), "no longer served");
         let Some(open) = self.store.find_open(&torrent.file().binding) else {
             torrent.revoked().cancel();
             return;

@@ -138,9 +138,9 @@ impl Catalog {
 
     /// The torrent that is offered at exactly this place.
     pub(crate) fn at(&self, at: &FilePath) -> Option<Arc<Torrent>> {
-        match self.read().lookup(at) {
-            Lookup::Ready(torrent) => Some(torrent),
-            Lookup::Pending(_) | Lookup::Unknown => None,
+        match self.read().files.get(at)? {
+            Entry::Ready(torrent) => Some(Arc::clone(torrent)),
+            Entry::Coming(_) => None,
         }
     }
 
