@@ -203,6 +203,12 @@ impl Ingest {
 
     fn on_event(&mut self, event: WatchEvent) {
         match event {
+            WatchEvent::Found(at, mtime) => {
+                let scanning = self.is_scanning(&at);
+                self.opening.unsettled(&at, scanning);
+                self.call_off(&at);
+                self.withdraw(&at, Because::Changed, |catalog| catalog.set_found(&at, mtime));
+            }
             WatchEvent::Pending(at) => {
                 let scanning = self.is_scanning(&at);
                 self.opening.unsettled(&at, scanning);

@@ -18,7 +18,7 @@ pub(super) enum Entry {
 #[derive(Debug)]
 pub(super) struct Coming {
     pub(super) stage: Stage,
-    /// When the file was modified, as far as that was ever settled.
+    /// When the file was modified, as far as that was ever settled or it was only found.
     mtime: Option<Timestamp>,
     /// Made for the first who waits: at a start there are as many as files, and hardly anybody does.
     pub(super) over: OnceLock<CancellationToken>,
@@ -26,6 +26,8 @@ pub(super) struct Coming {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// It was come upon, and may hold still.
+    Found,
     /// It is there, but isn't known to hold still.
     Unsettled,
     /// It held still, and is being hashed or waits for its turn.
@@ -37,7 +39,7 @@ impl Entry {
         Self::Coming(Box::new(Coming { stage, mtime, over: OnceLock::new() }))
     }
 
-    /// When the file was modified, as far as that was ever settled.
+    /// When the file was modified, as far as that was ever settled or it was only found.
     pub(super) fn mtime(&self) -> Option<Timestamp> {
         match self {
             Self::Coming(coming) => coming.mtime,

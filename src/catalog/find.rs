@@ -79,7 +79,8 @@ impl Catalog {
     }
 
     /// The file modified last among those in `scope` (everything, if there is none). A new one that is still being
-    /// written doesn't count; one that is being hashed does, and so does one that was ready and is being changed.
+    /// written doesn't count; one that was only found does, as one that is being hashed does and one that was ready and
+    /// is being changed.
     /// They are worth waiting for, as is anything when there is nothing else.
     pub(crate) fn latest(&self, scope: Option<&RequestedPath>) -> Lookup {
         let scopes = match scope {

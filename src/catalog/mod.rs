@@ -104,17 +104,25 @@ impl Catalog {
         self.scanned.iter().all(CancellationToken::is_cancelled)
     }
 
+    /// The file was come upon, modified at that time. Returns the torrent that is withdrawn by this.
+    pub(crate) fn set_found(&self, at: &FilePath, mtime: Timestamp) -> Option<Arc<Torrent>> {
+        self.write().replace(at, Some(Entry::coming(Stage::Found, Some(mtime))))
+    }
+
     /// The file is there but can't be offered now. Returns the torrent that is withdrawn by this.
     pub(crate) fn set_unsettled(&self, at: &FilePath) -> Option<Arc<Torrent>> {
         let mut inner = self.write();
         // Those who wait for a file that is still not ready go on waiting for the same thing.
         let before = inner.files.get(at);
-        if let Some(Entry::Coming(coming)) = before
-            && coming.stage == Stage::Unsettled
-        {
+        let stage = match before {
+            Some(Entry::Coming(coming)) => Some(coming.stage),
+            Some(Entry::Ready(_)) | None => None,
+        };
+        if stage == Some(Stage::Unsettled) {
             return None;
         }
-        let mtime = before.and_then(Entry::mtime);
+        // It is being written after all.
+        let mtime = before.filter(|_| stage != Some(Stage::Found)).and_then(Entry::mtime);
         inner.replace(at, Some(Entry::coming(Stage::Unsettled, mtime)))
     }
 

@@ -151,6 +151,19 @@ fn counts_a_file_as_the_newest_once_it_has_settled() {
 }
 
 #[test]
+fn counts_a_file_that_was_only_found_until_somebody_writes_to_it() {
+    let fixture = Fixture::new(&["files"]);
+    fixture.offer("files", "old", 10);
+    let new = fixture.torrent("files", "new", 20);
+    fixture.catalog.set_found(&new.file().at, new.file().binding.mtime());
+    assert_eq!(fixture.latest(None), some("pending"), "it may have been there all along");
+    let Lookup::Pending(over) = fixture.catalog.latest(None) else { panic!("it is not ready") };
+    fixture.catalog.set_unsettled(&new.file().at);
+    assert!(over.is_cancelled());
+    assert_eq!(fixture.latest(None), some("old"));
+}
+
+#[test]
 fn waits_for_the_only_file_even_while_it_is_written() {
     let fixture = Fixture::new(&["files"]);
     let file = fixture.settled("files", "sub/a", 1);

@@ -218,6 +218,7 @@ impl Survey {
         let Some(report) = report else { return Ok(()) };
         tracing::debug!(?at, ?heard, ?report);
         self.out.send(match report {
+            Report::Found => WatchEvent::Found(at.clone(), binding.mtime()),
             Report::Pending => WatchEvent::Pending(at.clone()),
             Report::Still => WatchEvent::Still(SettledFile::new(at.clone(), &target, *binding)),
             Report::Settled => WatchEvent::Settled(SettledFile::new(at.clone(), &target, *binding)),

@@ -55,7 +55,7 @@ use self::survey::{Plan, Survey};
 use self::watchdog::{Ward, Watchdog};
 use self::watches::Watches;
 use crate::config::{WatchConfig, WatchMode};
-use crate::files::{FilePath, RootId, Roots, SettledFile};
+use crate::files::{FilePath, RootId, Roots, SettledFile, Timestamp};
 
 /// Checks that wait for one thread; who asks beyond that waits to be let in.
 const CHECK_QUEUE: usize = 256;
@@ -63,6 +63,8 @@ const CHECK_QUEUE: usize = 256;
 /// What the watcher says of a path. Of each path it says only what differs from what it said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WatchEvent {
+    /// It was come upon, modified at that time. It may well hold still, which is known in a moment: not offered now.
+    Found(FilePath, Timestamp),
     /// It is there, but not known to hold still: not offered now.
     Pending(FilePath),
     /// It is complete, as far as is known, and counts as what it is from now on; but it was changed so lately that its

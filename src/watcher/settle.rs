@@ -88,6 +88,8 @@ pub(super) enum Heard {
 /// What the world is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
+    /// It was come upon and may hold still already, as will be known in a moment; nobody was heard writing to it.
+    Found,
     Pending,
     /// It is about to settle with the binding that was passed in.
     Still,
@@ -100,6 +102,7 @@ pub(super) enum Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     Hidden,
+    Found,
     Pending,
     Still,
     Settled,
@@ -350,7 +353,12 @@ impl Settling {
         if age >= quiet {
             return self.settle(seen, age, now);
         }
-        self.wait(seen, Since::Found, now, (quiet - age).max(DEBOUNCE));
+        let wait = (quiet - age).max(DEBOUNCE);
+        self.wait(seen, Since::Found, now, wait);
+        if self.shown == Shown::Hidden && wait <= SCAN_QUIET {
+            self.shown = Shown::Found;
+            return Some(Report::Found);
+        }
         self.pend()
     }
 

@@ -151,9 +151,19 @@ fn a_closed_file_that_has_just_been_offered_settles_after_the_debounce() {
 fn a_found_file_must_be_quiet_for_what_is_left_of_the_time() {
     let mut story = Story::new();
     let age = SCAN_QUIET / 4;
-    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), age), Some(Report::Pending));
-    assert_eq!(story.wait(&written(2, 1)).0, None, "it changed, and nobody said so");
+    assert_eq!(story.hear_of_age(Heard::Looked, &written(1, 0), age), Some(Report::Found));
+    assert_eq!(story.wait(&written(2, 1)).0, Some(Report::Pending), "it changed, and nobody said so");
     assert_eq!(story.wait(&written(2, 1)), (Some(Report::Settled), SCAN_QUIET - FRESH));
+}
+
+#[test]
+fn a_found_file_is_no_more_than_pending_once_somebody_writes_to_it() {
+    let mut story = Story::new();
+    assert_eq!(story.hear(Heard::Looked, &written(1, 0)), Some(Report::Found));
+    assert_eq!(story.hear(Heard::Looked, &written(1, 0)), None);
+    assert_eq!(story.hear(Heard::Written, &written(2, 1)), Some(Report::Pending));
+    assert_eq!(story.hear(Heard::Looked, &written(2, 1)), None);
+    assert_eq!(story.hear(Heard::Closed, &written(2, 1)), Some(Report::Settled));
 }
 
 #[test]

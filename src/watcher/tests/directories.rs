@@ -145,7 +145,10 @@ fn watches_directories_that_lie_in_each_other() {
             let at = match &event {
                 WatchEvent::Settled(file) => &file.at,
                 WatchEvent::Gone(at) => at,
-                WatchEvent::Pending(_) | WatchEvent::Still(_) | WatchEvent::Scanned(_) => continue,
+                WatchEvent::Found(..)
+                | WatchEvent::Pending(_)
+                | WatchEvent::Still(_)
+                | WatchEvent::Scanned(_) => continue,
             };
             both.retain(|(what, root, path)| {
                 *what != said(&event).0 || *root != at.root || **path != *at.path

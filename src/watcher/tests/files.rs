@@ -26,7 +26,7 @@ fn holds_back_a_file_that_was_just_written_when_it_starts() {
     fs::write(temp.path().join("root/a"), "x").expect("written");
     let mut field = Field::unread(temp);
     let all = field.until(|event| matches!(event, WatchEvent::Scanned(_)));
-    assert_eq!(of(&all, "a"), ["pending"]);
+    assert_eq!(of(&all, "a"), ["found"]);
     field.settled("a");
 }
 
@@ -176,7 +176,7 @@ fn offers_a_hard_link_though_nobody_closes_it() {
     fs::write(field.outside("a"), "x").expect("written");
     fs::hard_link(field.outside("a"), field.path("a")).expect("linked");
     let all = field.until_said("settled", "a");
-    assert_eq!(of(&all, "a"), ["pending", "settled"]);
+    assert_eq!(of(&all, "a"), ["found", "settled"]);
 }
 
 #[test]

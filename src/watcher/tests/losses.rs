@@ -120,7 +120,7 @@ fn finds_out_all_that_happened_while_events_were_lost() {
     let said = deaf.catch_up();
     assert_eq!(of(&said, "a"), ["gone"]);
     assert_eq!(of(&said, "b"), ["pending"]);
-    assert_eq!(of(&said, "new"), ["pending"]);
+    assert_eq!(of(&said, "new"), ["found"]);
     assert_eq!((of(&said, "d/c"), of(&said, "d/e/f")), (vec!["gone"], vec!["gone"]));
     assert_eq!((of(&said, "0/c"), of(&said, "0/e/f")), (vec!["settled"], vec!["settled"]));
     assert_eq!(said.len(), 7);

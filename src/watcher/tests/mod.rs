@@ -215,6 +215,7 @@ pub(super) fn plan() -> Plan {
 
 fn said(event: &WatchEvent) -> Said {
     match event {
+        WatchEvent::Found(at, _) => ("found", at.path.to_path_buf()),
         WatchEvent::Pending(at) => ("pending", at.path.to_path_buf()),
         WatchEvent::Still(file) => ("still", file.at.path.to_path_buf()),
         WatchEvent::Settled(file) => ("settled", file.at.path.to_path_buf()),

@@ -13,7 +13,7 @@ fn a_check_sees_what_was_made_just_now() {
         field.write(&path, "x");
         field.check(&path);
         let sent = field.sent();
-        assert!(of(&sent, &path).contains(&"pending"), "{path}: {sent:?}");
+        assert!(of(&sent, &path).contains(&"found"), "{path}: {sent:?}");
     }
 }
 

@@ -116,6 +116,7 @@ type SoSaid = BTreeMap<Arc<Path>, Last>;
 
 #[derive(Debug, PartialEq)]
 enum Last {
+    Found,
     Pending,
     Still,
     /// With the target and what is in it.
@@ -135,6 +136,10 @@ fn check(field: &mut Field, path: &Path, said: &mut SoSaid) {
 
 fn follow(said: &mut SoSaid, event: WatchEvent) {
     match event {
+        WatchEvent::Found(at, _) => {
+            let before = said.insert(at.path.clone(), Last::Found);
+            assert_eq!(before, None, "found, but was there: {at:?}");
+        }
         WatchEvent::Pending(at) => {
             let before = said.insert(at.path.clone(), Last::Pending);
             assert_ne!(before, Some(Last::Pending), "pending twice: {at:?}");
