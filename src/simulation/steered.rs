@@ -62,7 +62,7 @@ impl Places {
 impl Racks for Places {
     type Id = HostId;
 
-    fn racks(&self) -> impl Iterator<Item = Rack> {
+    fn racks(&self) -> impl Iterator<Item = Rack> + Clone {
         (0..).zip(&self.racks).filter(|(_, rack)| !rack.gateways.is_empty()).map(|(at, _)| Rack(at))
     }
 

@@ -17,13 +17,17 @@ const ANYWHERE_OF: u64 = 4;
 const MAX_NEIGHBOURS: usize = 30;
 /// So many of them are the last that joined, of whom nobody could be told before.
 const NEWEST: usize = 5;
+/// No more hosts of a rack are looked at for an answer, and no more racks for somebody far: so that an answer takes no
+/// longer where a table makes one rack of a whole site, or every host has a network of its own.
+const MAX_HOSTS_LOOKED_AT: usize = 128;
+const MAX_RACKS_LOOKED_AT: usize = 512;
 
 /// Where the hosts of a swarm are.
 pub(crate) trait Racks {
     type Id: Copy + Eq + Hash;
 
     /// Every rack that has gateways.
-    fn racks(&self) -> impl Iterator<Item = Rack>;
+    fn racks(&self) -> impl Iterator<Item = Rack> + Clone;
     /// The hosts of a rack, in the order in which they joined.
     fn hosts(&self, rack: Rack) -> &[Self::Id];
     /// Those of them that are gateways.
@@ -43,7 +47,7 @@ pub(crate) struct Asker<Id> {
 /// Up to `enough` hosts that `fits` lets through, none twice, the most important first: somebody far, some gateways of
 /// the rack, who joined last, and others of the rack by chance. Whom a gateway knows far away follows from `keys` and
 /// from who is there, not from chance: aria2 asks every few seconds, and with others each time it would end up knowing
-/// everybody. Takes time for each rack and each host of the asker's.
+/// everybody. Takes time for the racks and the hosts that are looked at, which are no more than so many.
 pub(crate) fn choose<R: Racks>(
     swarm: &R,
     asker: &Asker<R::Id>,
@@ -57,22 +61,29 @@ pub(crate) fn choose<R: Racks>(
     if asker.is_gateway {
         chosen.extend(far(swarm, asker, &tells, keys).take(FAR_GATEWAYS));
     }
-    let far = chosen.len();
-    let hosts: Vec<R::Id> = swarm.hosts(asker.rack).iter().copied().filter(&tells).collect();
-    let gateways: Vec<R::Id> = swarm.gateways(asker.rack).iter().copied().filter(&tells).collect();
-    let mut add = |ids: &mut dyn Iterator<Item = R::Id>| {
-        for id in ids {
-            if chosen.len() - far < MAX_NEIGHBOURS && !chosen.contains(&id) {
+    let most = enough.min(chosen.len() + MAX_NEIGHBOURS);
+    let mut add = |ids: &mut dyn Iterator<Item = R::Id>, count: usize| {
+        for id in ids.filter(&tells).take(count) {
+            if chosen.len() >= most {
+                break;
+            }
+            if !chosen.contains(&id) {
                 chosen.push(id);
             }
         }
     };
+    let (hosts, gateways) = (swarm.hosts(asker.rack), swarm.gateways(asker.rack));
     // With only gateways for neighbours, the hosts of a large rack would all wait for the same few.
-    add(&mut gateways.sample(rng, MAX_NEIGHBOURS / 4).copied());
-    add(&mut hosts.iter().rev().take(NEWEST).copied());
-    add(&mut hosts.sample(rng, hosts.len()).copied());
+    add(&mut by_chance(gateways, rng), MAX_NEIGHBOURS / 4);
+    add(&mut hosts.iter().rev().take(MAX_HOSTS_LOOKED_AT).copied(), NEWEST);
+    add(&mut by_chance(hosts, rng), MAX_HOSTS_LOOKED_AT);
     chosen.truncate(enough);
     chosen
+}
+
+/// As many as are looked at, each once.
+fn by_chance<Id: Copy>(hosts: &[Id], rng: &mut impl Rng) -> impl Iterator<Item = Id> {
+    hosts.sample(rng, MAX_HOSTS_LOOKED_AT).copied()
 }
 
 /// Gateways of other racks, each of another rack, by how well they suit the asker.
@@ -82,9 +93,16 @@ fn far<R: Racks>(
     tells: impl Fn(&R::Id) -> bool,
     keys: &impl BuildHasher,
 ) -> impl Iterator<Item = R::Id> {
-    let anywhere = keys.hash_one(asker.id) % ANYWHERE_OF == 0;
+    let key = keys.hash_one(asker.id);
+    let anywhere = key % ANYWHERE_OF == 0;
+    let count = swarm.racks().count();
+    // Where there are more, from one on that follows from the asker as well.
+    let first = if count > MAX_RACKS_LOOKED_AT { usize::try_from(key).unwrap_or(0) % count } else { 0 };
     let mut racks: Vec<(u32, u64, Rack)> = swarm
         .racks()
+        .cycle()
+        .skip(first)
+        .take(count.min(MAX_RACKS_LOOKED_AT))
         .filter(|rack| *rack != asker.rack)
         .map(|rack| {
             let distance = if anywhere { 0 } else { swarm.distance(asker.rack, rack) };
@@ -124,7 +142,7 @@ mod tests {
     impl Racks for Swarm {
         type Id = u32;
 
-        fn racks(&self) -> impl Iterator<Item = Rack> {
+        fn racks(&self) -> impl Iterator<Item = Rack> + Clone {
             (0..self.0.len() as u32).map(Rack).filter(|rack| !self.gateways(*rack).is_empty())
         }
 
@@ -210,6 +228,57 @@ mod tests {
             assert!(told.len() <= enough && !told.contains(&id));
             assert_eq!(told.iter().collect::<HashSet<_>>().len(), told.len());
             assert!(enough == 0 || swarm.0[0].0.len() == 1 || !told.is_empty(), "somebody, if there is one");
+        }
+    }
+
+    #[test]
+    fn looks_at_no_more_hosts_and_racks_than_it_may() {
+        use std::cell::Cell;
+
+        /// Racks without end, of one gateway each but for the first.
+        struct Wide {
+            own: Vec<u32>,
+            others: Vec<u32>,
+            compared: Cell<usize>,
+        }
+
+        impl Racks for Wide {
+            type Id = u32;
+
+            fn racks(&self) -> impl Iterator<Item = Rack> + Clone {
+                (0..=self.others.len() as u32).map(Rack)
+            }
+
+            fn hosts(&self, rack: Rack) -> &[u32] {
+                if rack.0 == 0 { &self.own } else { &self.others[rack.0 as usize - 1..][..1] }
+            }
+
+            fn gateways(&self, rack: Rack) -> &[u32] {
+                if rack.0 == 0 { &self.own[..8] } else { self.hosts(rack) }
+            }
+
+            fn distance(&self, _: Rack, _: Rack) -> u32 {
+                self.compared.update(|compared| compared + 1);
+                1
+            }
+        }
+
+        let swarm =
+            Wide { own: (0..10_000).collect(), others: (10_000..20_000).collect(), compared: Cell::new(0) };
+        let keys = BuildHasherDefault::<DefaultHasher>::new();
+        for id in 0..100 {
+            swarm.compared.set(0);
+            let asker = Asker { id, rack: Rack(0), is_gateway: true };
+            let (looked_at, mut rng) = (Cell::new(0), SmallRng::seed_from_u64(id.into()));
+            // Nobody of the rack is to be told of.
+            let fits = |id: &u32| {
+                looked_at.update(|looked_at| looked_at + 1);
+                *id >= 10_000
+            };
+            let told = choose(&swarm, &asker, 50, fits, &keys, &mut rng);
+            assert!(matches!(told[..], [far] if far >= 10_000), "somebody far: {told:?}");
+            assert!(swarm.compared.get() <= MAX_RACKS_LOOKED_AT);
+            assert!(looked_at.get() <= 3 * MAX_HOSTS_LOOKED_AT);
         }
     }
 
