@@ -1,20 +1,21 @@
 //! What an announce or a scrape is answered, whichever way it came: whether its torrent is served and why not, where
-//! the asker finds the origin, and that the seeder hears of downloaders. Who is in the swarm is the tracker's to know,
-//! and bytes are for those who speak HTTP and UDP.
+//! the asker finds the origin if it is to be told of it, and that the seeder hears of downloaders. Who is in the swarm is
+//! the tracker's to know, who is near whom is for `racks`, and bytes are for those who speak HTTP and UDP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributor_proto::{
-    AnnounceEvent, AnnounceRequest, AnnounceResponse, InfoHash, PeerAddr, PeerId, ScrapeStats,
+    AnnounceEvent, AnnounceRequest, AnnounceResponse, InfoHash, PeerAddr, PeerId, ScrapeStats, canonical,
 };
 use rand::Rng;
 use tokio::sync::mpsc;
 
 use crate::catalog::Catalog;
 use crate::config::AdvertisedAddr;
-use crate::tracker::{Departure, Downloader, Families, Tracker};
+use crate::racks::Racks;
+use crate::tracker::{Choice, Departure, Downloader, Families, Tracker, numwant};
 
 /// The origin is a seeder that never announces.
 const ORIGIN: u32 = 1;
@@ -55,6 +56,9 @@ impl NotServed {
 pub(crate) struct Announces {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) racks: Arc<Racks>,
+    /// Whether the origin dials those who aren't told of it. If not, everybody is.
+    pub(crate) dials: bool,
     /// To whom it is said that a host has begun to download.
     pub(crate) downloaders: mpsc::Sender<Downloader>,
     /// Who the seeder says it is.
@@ -89,15 +93,21 @@ impl Announces {
             // When there are too many at once they announce themselves again.
             let _ = self.downloaders.try_send(Downloader { info_hash: request.info_hash, addr });
         }
+        let asker = canonical(SocketAddr::new(ip, request.port));
+        let admits = |peer: IpAddr| {
+            families.admit(peer, asker.ip()) && (asker.ip().is_loopback() || !peer.is_loopback())
+        };
+        let advice = self.racks.announced(request, asker, numwant(request), admits, now, rng);
         let peers = &mut response.peers;
         peers.clear();
         // The origin goes first, and takes the place of another peer if there is no room.
-        if request.wants_seeds() {
+        if request.wants_seeds() && (advice.origin || !self.dials) {
             let origin = origin_for(ends.local.ip(), self.peers_addr, &self.advertise);
             let origin = origin.filter(|addr| families.admit(addr.ip(), ip));
             peers.extend(origin.map(|addr| PeerAddr { addr, id: Some(self.our_id) }));
         }
-        let answer = self.tracker.announce(request, ip, families, now, rng, peers);
+        let choice = Choice { families, first: &advice.first, others: advice.others };
+        let answer = self.tracker.announce(request, ip, choice, now, rng, peers);
         let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         response.interval = seconds(answer.interval);
         response.min_interval = seconds(answer.min_interval);
@@ -155,6 +165,8 @@ mod tests {
         let announces = Announces {
             catalog: Arc::new(Catalog::new(roots)),
             tracker: Arc::new(Tracker::new(1000, now)),
+            racks: Arc::new(Racks::new(&Arc::default())),
+            dials: true,
             downloaders,
             our_id: PeerId::new([1; 20]),
             peers_addr: "10.0.0.1:6881".parse().unwrap(),
@@ -183,6 +195,7 @@ mod tests {
             assert_eq!(refused, Err(NotServed::Unknown));
         }
         assert_eq!(announces.tracker.size(), (0, 0));
+        assert!(announces.racks.places(None, None, 1).is_empty());
         assert!(announced.try_recv().is_err());
     }
 

@@ -26,6 +26,7 @@
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms: who is in them, for how long, who is told of whom, and when to come again; values in, values out |
+//! | `racks` | the hosts of swarms by their places: which of them are gateways, and whom to tell of whom |
 //! | `steering` | who is told of whom, and which piece the origin gives to whom, where racks are known: policies |
 //! | `simulation` | swarms on paper that go by these policies; with the feature of that name |
 //! | `watcher` | events of the file system to files that hold still |
@@ -41,7 +42,7 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
-//! (`catalog`, `hasher`) > (`simulation`, `tracker`) > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`,
+//! (`catalog`, `hasher`) > (`racks`, `simulation`, `tracker`) > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`,
 //! `traffic`, `watcher`) > (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each
 //! other; `server` joins them. A test holds this.
 //!
@@ -73,13 +74,12 @@ mod http;
 mod ingest;
 mod metadata;
 mod metrics;
+mod racks;
 mod seeder;
 mod server;
-// Until the tracker and the seeder go by these policies, only swarms on paper do.
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod state;
-#[cfg(any(test, feature = "simulation"))]
 mod steering;
 mod store;
 mod topology;

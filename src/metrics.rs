@@ -22,6 +22,12 @@ pub(crate) struct Metrics {
     /// Connections that were closed unheard, because their address had broken the protocol too often.
     pub(crate) held_off: Counter,
     udp: Family<UdpPackets, Counter>,
+    /// Hosts whose places are gone by, of all torrents together; and the places where any are.
+    pub(crate) steered_hosts: Gauge,
+    pub(crate) places: Gauge,
+    /// Gateways of places that somebody named.
+    pub(crate) gateways: Gauge,
+    replaced: Family<Replaced, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +44,11 @@ struct Closed {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UdpPackets {
     fate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Replaced {
+    reason: &'static str,
 }
 
 impl Default for Metrics {
@@ -59,7 +70,25 @@ impl Default for Metrics {
             "Packets to the tracker over UDP, by what became of them",
             udp.clone(),
         );
-        Self { registry, peers, uploaded, opened, closed, held_off, udp }
+        let (steered_hosts, places, gateways) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let replaced = Family::default();
+        registry.register("steered_hosts", "Hosts told of others by their places", steered_hosts.clone());
+        registry.register("places", "Places of hosts, of each torrent its own", places.clone());
+        registry.register("gateways", "Hosts that are gateways of their places", gateways.clone());
+        registry.register("gateways_replaced", "Gateways that others followed, by reason", replaced.clone());
+        Self {
+            registry,
+            peers,
+            uploaded,
+            opened,
+            closed,
+            held_off,
+            udp,
+            steered_hosts,
+            places,
+            gateways,
+            replaced,
+        }
     }
 }
 
@@ -79,6 +108,11 @@ impl Metrics {
     /// The counter of packets over UDP that shared this fate. There are few fates; one who counts often keeps theirs.
     pub(crate) fn udp_packets(&self, fate: &'static str) -> Counter {
         self.udp.get_or_create_owned(&UdpPackets { fate })
+    }
+
+    /// A gateway's place was taken by another host. The reasons are few and known.
+    pub(crate) fn count_replaced(&self, reason: &'static str) {
+        self.replaced.get_or_create(&Replaced { reason }).inc();
     }
 
     /// Everything that was counted so far.

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 11] = [
     &["http", "seeder", "udp"],
     &["announce", "ingest", "metadata"],
     &["catalog", "hasher"],
-    &["simulation", "tracker", "seeder::capacity", "seeder::choker", "seeder::rate_limit"],
+    &["racks", "simulation", "tracker", "seeder::capacity", "seeder::choker", "seeder::rate_limit"],
     &["accept", "disks", "metrics", "steering", "store", "state", "traffic", "watcher"],
     // What a file is, and what was set: any room may need to say it.
     &["config", "files"],

@@ -1,5 +1,6 @@
 //! The composition root: binds the addresses, joins the rooms, runs them until shutdown.
 
+mod gateways;
 mod listen;
 mod swarms;
 
@@ -16,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::gateways::Gateways;
 use self::swarms::Swarms;
 use crate::accept::{self, Listener};
 use crate::announce::Announces;
@@ -28,6 +30,7 @@ use crate::http::Http;
 use crate::ingest::Ingest;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
+use crate::racks::Racks;
 use crate::seeder::{Neighbours, Seeder};
 use crate::state::{State, StateError, Writer};
 use crate::store::Store;
@@ -211,6 +214,8 @@ impl Server {
         let _guard = stop.clone().drop_guard();
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
         let tracker = Arc::new(Tracker::new(self.config.http.max_announce_rate.get(), Instant::now()));
+        let topology = self.topology.subscribe();
+        let racks = Arc::new(Racks::new(&topology.borrow()));
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
 
         let (state, writer) = self.state.unzip();
@@ -229,8 +234,21 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let traffic = Arc::new(Traffic::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
-        let swarms =
-            Swarms::new(Arc::clone(&tracker), Arc::clone(&catalog), state.clone(), downloaders.clone());
+        let swarms = Swarms::new(
+            Arc::clone(&tracker),
+            Arc::clone(&racks),
+            Arc::clone(&catalog),
+            state.clone(),
+            downloaders.clone(),
+        );
+        let gateways = Gateways {
+            racks: Arc::clone(&racks),
+            tracker: Arc::clone(&tracker),
+            traffic: Arc::clone(&traffic),
+            metrics: Arc::clone(&metrics),
+            appointed: downloaders.clone(),
+            topology,
+        };
         let metadata = Metadata::new(state);
         let disks = Arc::new(Disks::default());
         let neighbours = Neighbours {
@@ -251,7 +269,9 @@ impl Server {
         let max_waits = accept::affordable(self.config.http.max_connections).div_ceil(2);
         let announces = Arc::new(Announces {
             catalog: Arc::clone(&catalog),
-            tracker: Arc::clone(&tracker),
+            tracker,
+            racks,
+            dials: self.config.seeder.dial,
             downloaders,
             our_id,
             peers_addr: self.peers_addr,
@@ -286,6 +306,7 @@ impl Server {
         if let Some(socket) = self.udp {
             rooms.spawn_blocking(|| udp.run(socket));
         }
+        rooms.spawn(gateways.run(stop.child_token()));
         rooms.spawn(swarms.clone().sweep(stop.child_token()));
         rooms.spawn(swarms.clone().keep(stop.child_token()));
 

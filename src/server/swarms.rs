@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::catalog::Catalog;
+use crate::racks::Racks;
 use crate::state::State;
 use crate::tracker::{Downloader, Tracker};
 
@@ -26,6 +27,7 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(super) struct Swarms {
     tracker: Arc<Tracker>,
+    racks: Arc<Racks>,
     catalog: Arc<Catalog>,
     state: Option<Arc<State>>,
     /// To whom it is said who was downloading before a restart.
@@ -37,27 +39,34 @@ pub(super) struct Swarms {
 impl Swarms {
     pub(super) fn new(
         tracker: Arc<Tracker>,
+        racks: Arc<Racks>,
         catalog: Arc<Catalog>,
         state: Option<Arc<State>>,
         downloaders: mpsc::Sender<Downloader>,
     ) -> Self {
-        Self { tracker, catalog, state, downloaders, is_failing: Arc::default() }
+        Self { tracker, racks, catalog, state, downloaders, is_failing: Arc::default() }
     }
 
     /// Takes back what is remembered, before the first announce where the disk isn't slow. Who was downloading is dialled:
     /// of those who lost their connection some don't announce themselves for ten minutes.
     pub(super) async fn restore(&self) {
         let Some(state) = self.state.clone() else { return };
-        let (tracker, downloaders) = (Arc::clone(&self.tracker), self.downloaders.clone());
+        let (tracker, racks) = (Arc::clone(&self.tracker), Arc::clone(&self.racks));
+        let downloaders = self.downloaders.clone();
         let (now, wall) = (Instant::now(), SystemTime::now());
         let restoring = spawn_blocking(move || {
             let (mut pages, mut peers) = (0_usize, 0_usize);
             let restored = state.swarms(|page| {
                 (pages, peers) = (pages + 1, peers + page.peers.len());
-                // Where there are more than are heard of at once, the rest have others to learn from.
-                tracker.restore(&page, now, wall, |downloader| {
-                    let _ = downloaders.try_send(downloader);
-                });
+                let (info_hash, mut back) = (page.info_hash, Vec::with_capacity(page.peers.len()));
+                tracker.restore(&page, now, wall, |peer| back.push(*peer));
+                for peer in back {
+                    racks.restored(info_hash, peer.addr, peer.id, peer.is_seed, now);
+                    if !peer.is_seed {
+                        // Where there are more than are heard of at once, the rest have others to learn from.
+                        let _ = downloaders.try_send(Downloader { info_hash, addr: peer.addr });
+                    }
+                }
             });
             match restored {
                 Ok(0) => debug!(pages, peers, "swarms are as they were"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// In racks no larger than this all hosts are gateways; larger ones have so many.
 const MAX_GATEWAYS: usize = 8;
 /// A host that got no piece for so long gets none: another takes its place, and it gets help itself.
-const STALL: Duration = Duration::from_secs(10);
+pub(crate) const STALL: Duration = Duration::from_secs(10);
 
 /// How a host stands, as far as the origin and the tracker can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +46,28 @@ pub(crate) enum Why {
     Stalled,
 }
 
+impl Why {
+    /// One word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Vanished => "vanished",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
 /// What is to change in a rack.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Review<Id> {
     pub(crate) dismissed: Vec<(Id, Why)>,
     /// The origin dials these at once: some clients don't ask again for five minutes.
     pub(crate) appointed: Vec<Id>,
+}
+
+/// Whether a newcomer to a rack with so many gateways is one at once. The next review would say the same.
+pub(crate) const fn wants_gateway(gateways: usize) -> bool {
+    gateways < MAX_GATEWAYS
 }
 
 /// Looks at a rack, whose hosts are given in the order in which they joined. Gateways that left are replaced, and those

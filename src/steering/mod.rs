@@ -12,10 +12,13 @@
 
 mod gateways;
 mod selection;
+// Until the seeder goes by it, only swarms on paper do.
+#[cfg(any(test, feature = "simulation"))]
 mod super_seed;
 
-pub(crate) use self::gateways::{Host, Standing, review};
+pub(crate) use self::gateways::{Host, STALL, Standing, Why, review, wants_gateway};
 pub(crate) use self::selection::{Asker, Racks, choose};
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use self::super_seed::{SuperSeed, window};
 
 /// Hosts that stand so near each other that what passes between them costs nobody else anything.

@@ -105,6 +105,32 @@ impl Families {
     }
 }
 
+/// Of whom an asker is to be told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    pub(crate) families: Families,
+    /// These first, in this order, as far as they are there and are of use to it.
+    pub(crate) first: &'a [SocketAddr],
+    /// Then others, whom chance chooses.
+    pub(crate) others: bool,
+}
+
+#[cfg(test)]
+impl Choice<'_> {
+    /// Whomever chance chooses.
+    pub(crate) const fn by_chance(families: Families) -> Self {
+        Self { families, first: &[], others: true }
+    }
+}
+
+/// How many peers the answer to an announce may hold.
+pub(crate) fn numwant(request: &AnnounceRequest) -> usize {
+    if request.event == AnnounceEvent::Stopped {
+        return 0;
+    }
+    request.numwant.map_or(DEFAULT_NUMWANT, |n| usize::try_from(n).unwrap_or(usize::MAX)).min(MAX_NUMWANT)
+}
+
 /// A host that has announced that it downloads, at the address where it says that it can be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Downloader {
@@ -143,13 +169,13 @@ impl Tracker {
     }
 
     /// Takes note of an announce that came from `ip`, and answers it. The caller has made sure that the info hash is
-    /// one that it serves. Peers are added to `peers` until it holds as many as the asker wants, within bounds; whoever
-    /// is in it already goes first, and is dropped where even that is too much.
+    /// one that it serves. Peers are added to `peers`, of this `choice`, until it holds as many as the asker wants, within
+    /// bounds; whoever is in it already goes first, and is dropped where even that is too much.
     pub(crate) fn announce(
         &self,
         request: &AnnounceRequest,
         ip: IpAddr,
-        families: Families,
+        choice: Choice<'_>,
         now: Instant,
         rng: &mut impl Rng,
         peers: &mut Vec<PeerAddr>,
@@ -158,8 +184,7 @@ impl Tracker {
         let addr = canonical(SocketAddr::new(ip, request.port));
         let (id, key) = (request.peer_id, request.key.as_ref().map_or(0, digest));
         let is_leaving = request.event == AnnounceEvent::Stopped;
-        let wanted = request.numwant.map_or(DEFAULT_NUMWANT, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let numwant = if is_leaving { 0 } else { wanted.min(MAX_NUMWANT) };
+        let numwant = numwant(request);
 
         let mut shard = self.shard(&request.info_hash);
         let swarm = shard.entry(request.info_hash).or_insert_with(|| Box::new(Swarm::new(now)));
@@ -181,7 +206,7 @@ impl Tracker {
         }
 
         peers.truncate(numwant);
-        let asker = Asker { addr, id, key, wants_seeds: request.wants_seeds(), families };
+        let asker = Asker { addr, id, key, wants_seeds: request.wants_seeds(), choice };
         selection::choose(swarm, &asker, numwant, now, rng, peers);
         let (complete, incomplete) = swarm.counts();
         if swarm.is_nothing() {
@@ -206,6 +231,14 @@ impl Tracker {
         self.with(info_hash, |swarm| {
             swarm.remove_if(canonical(addr), &self.census, |peer| peer.announced <= since);
         });
+    }
+
+    /// Whether a peer is there that announced itself at this address.
+    pub(crate) fn is_there(&self, info_hash: &InfoHash, addr: SocketAddr, now: Instant) -> bool {
+        let now = self.clock.at(now);
+        let shard = self.shard(info_hash);
+        let peer = shard.get(info_hash).and_then(|swarm| swarm.get(addr));
+        peer.is_some_and(|peer| !peer.is_expired(now))
     }
 
     /// Where the peer that is connected from `ip`, under this id or another, says that it can be dialled, if that is known.

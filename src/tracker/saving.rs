@@ -13,7 +13,7 @@ use super::clock::Seconds;
 use super::pages::PAGE;
 use super::swarm::Swarm;
 use super::table::{Peer, Pool, Table};
-use super::{Downloader, Tracker, lock};
+use super::{Tracker, lock};
 use crate::state::{SavedPeer, SwarmPage};
 
 /// A write is of so many pages, or of somewhat more than so many peers.
@@ -91,13 +91,13 @@ impl Tracker {
     }
 
     /// Takes back a page that was saved. Whoever has announced itself since is known better already. That its torrent
-    /// is served is not known yet. `restored` hears of those who were downloading.
+    /// is served is not known yet. `restored` hears of everybody who may be there still, while the swarm is locked.
     pub(crate) fn restore(
         &self,
         page: &SwarmPage,
         now: Instant,
         wall: SystemTime,
-        mut restored: impl FnMut(Downloader),
+        mut restored: impl FnMut(&SavedPeer),
     ) {
         let now = self.moment(now, wall);
         let mut shard = self.shard(&page.info_hash);
@@ -113,9 +113,7 @@ impl Tracker {
             if patience > 0 && addr.port() != 0 {
                 let peer = Peer { addr, id, key, announced: now.here, patience, is_seed };
                 swarm.restore(&peer, &self.census);
-                if !is_seed {
-                    restored(Downloader { info_hash: page.info_hash, addr });
-                }
+                restored(saved);
             }
         }
     }

@@ -1,64 +1,93 @@
-//! Which peers an asker is given: a pure function of the swarm, the asker, the time and chance.
+//! Which peers an asker is given: a pure function of the swarm, the asker, the time and chance. Whom it is better told
+//! of, others may know; who may be told of at all is judged here.
 
 use std::net::SocketAddr;
 
 use distributor_proto::{PeerAddr, PeerId};
 use rand::{Rng, RngExt};
 
-use super::Families;
 use super::address::Address;
 use super::clock::Seconds;
 use super::swarm::Swarm;
-use super::table::{Entry, Pool, Table};
+use super::table::{Entry, Peer, Pool, Table};
+use super::{Choice, Families};
 
 /// How many peers are passed over that can't be given before a search ends: those that expired, until the next sweep,
 /// and the asker itself. So an answer takes as long as it is, however large the swarm.
 const MAX_PASSED_OVER: usize = 4096;
 
 /// Who is to be told of others.
-pub(super) struct Asker {
+pub(super) struct Asker<'a> {
     pub(super) addr: SocketAddr,
     pub(super) id: PeerId,
     /// The digest of its key; 0 for one that has none.
     pub(super) key: u32,
     pub(super) wants_seeds: bool,
-    /// Which peers it can be told of.
-    pub(super) families: Families,
+    /// Of whom it is to be told.
+    pub(super) choice: Choice<'a>,
 }
 
-/// Adds peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself, be it
+impl Asker<'_> {
+    /// Whether a peer that is known may be given to it.
+    fn may_be_given(&self, peer: &Peer, now: Seconds) -> bool {
+        let (ip, own) = (peer.addr.ip(), self.addr.ip());
+        let is_asker = peer.addr == self.addr || peer.is(&self.id, self.key);
+        !is_asker
+            && !peer.is_expired(now)
+            && self.choice.families.admit(ip, own)
+            && (self.wants_seeds || !peer.is_seed)
+            && (own.is_loopback() || !ip.is_loopback())
+    }
+}
+
+/// Adds those who are to go first and then peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself, be it
 /// at another of its addresses, nor one that expired. Peers of the asker's own address family come first, since it is
 /// known to have that. One that has no use for seeds is given downloaders only: two seeds have nothing to say to each
 /// other. Nobody but a peer on the tracker's own host is given loopback addresses, which mean another host to everyone
 /// else.
 pub(super) fn choose(
     swarm: &Swarm,
-    asker: &Asker,
+    asker: &Asker<'_>,
     enough: usize,
     now: Seconds,
     rng: &mut impl Rng,
     chosen: &mut Vec<PeerAddr>,
 ) {
-    let is_both = asker.families == Families::Both;
+    for addr in asker.choice.first {
+        if chosen.len() >= enough {
+            return;
+        }
+        let peer = swarm.get(*addr).filter(|peer| asker.may_be_given(peer, now));
+        if let Some(peer) = peer.filter(|peer| chosen.iter().all(|other| other.addr != peer.addr)) {
+            chosen.push(PeerAddr { addr: peer.addr, id: Some(peer.id) });
+        }
+    }
+    if !asker.choice.others {
+        return;
+    }
+    let first = if asker.choice.first.is_empty() { 0 } else { chosen.len() };
+    let is_both = asker.choice.families == Families::Both;
     if asker.addr.is_ipv4() {
-        draw(&swarm.v4, asker, enough, now, rng, chosen);
+        draw(&swarm.v4, asker, enough, now, rng, first, chosen);
         if is_both {
-            draw(&swarm.v6, asker, enough, now, rng, chosen);
+            draw(&swarm.v6, asker, enough, now, rng, first, chosen);
         }
     } else {
-        draw(&swarm.v6, asker, enough, now, rng, chosen);
+        draw(&swarm.v6, asker, enough, now, rng, first, chosen);
         if is_both {
-            draw(&swarm.v4, asker, enough, now, rng, chosen);
+            draw(&swarm.v4, asker, enough, now, rng, first, chosen);
         }
     }
 }
 
+/// The `first` so many of `chosen` may be in the table; whoever follows them there isn't.
 fn draw<A: Address>(
     table: &Table<A>,
-    asker: &Asker,
+    asker: &Asker<'_>,
     enough: usize,
     now: Seconds,
     rng: &mut impl Rng,
+    first: usize,
     chosen: &mut Vec<PeerAddr>,
 ) {
     let pools = Pools::of(table, asker);
@@ -68,10 +97,19 @@ fn draw<A: Address>(
     }
     chosen.reserve(wanted);
     let is_asker = |entry: &Entry<A>| entry.addr() == asker.addr || entry.is(&asker.id, asker.key);
-    let drawn =
-        Walk::new(pools.len(), rng).take(wanted + MAX_PASSED_OVER).filter_map(|place| pools.get(place));
-    let fitting = drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry));
-    chosen.extend(fitting.take(wanted).map(|entry| PeerAddr { addr: entry.addr(), id: Some(entry.id()) }));
+    let drawn = Walk::new(pools.len(), rng)
+        .take(wanted + first + MAX_PASSED_OVER)
+        .filter_map(|place| pools.get(place));
+    let enough = chosen.len() + wanted;
+    for entry in drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry)) {
+        // Those who went first are drawn like all others.
+        if !chosen.iter().take(first).any(|peer| peer.addr == entry.addr()) {
+            chosen.push(PeerAddr { addr: entry.addr(), id: Some(entry.id()) });
+        }
+        if chosen.len() >= enough {
+            return;
+        }
+    }
 }
 
 /// The pools of a table that an asker is given peers of, drawn from as if they were one.
@@ -81,7 +119,7 @@ struct Pools<'a, A> {
 }
 
 impl<'a, A: Address> Pools<'a, A> {
-    fn of(table: &'a Table<A>, asker: &Asker) -> Self {
+    fn of(table: &'a Table<A>, asker: &Asker<'_>) -> Self {
         let is_asked = |pool: Pool| {
             (asker.wants_seeds || !pool.seeds) && (asker.addr.ip().is_loopback() || !pool.loopback)
         };
@@ -156,7 +194,6 @@ fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     use super::*;
     use crate::tracker::census::Census;
-    use crate::tracker::table::Peer;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use std::collections::HashSet;
@@ -189,11 +226,41 @@ mod tests {
         now: Seconds,
         rng: &mut impl Rng,
     ) -> Vec<SocketAddr> {
-        let asker =
-            Asker { addr: addr(asker), id: PeerId::new([1; 20]), key: 1, wants_seeds: true, families };
+        choose_of(swarm, asker, Choice::by_chance(families), want, now, rng)
+    }
+
+    fn choose_of(
+        swarm: &Swarm,
+        asker: &str,
+        choice: Choice<'_>,
+        want: usize,
+        now: Seconds,
+        rng: &mut impl Rng,
+    ) -> Vec<SocketAddr> {
+        let asker = Asker { addr: addr(asker), id: PeerId::new([1; 20]), key: 1, wants_seeds: true, choice };
         let mut chosen = Vec::new();
         super::choose(swarm, &asker, want, now, rng, &mut chosen);
         chosen.into_iter().map(|peer| peer.addr).collect()
+    }
+
+    #[test]
+    fn gives_those_first_who_are_to_go_first_and_others_only_where_it_may() {
+        let swarm = swarm((1..=9).map(|n| (SocketAddr::from(([10, 0, 0, n], 1)), false)));
+        let mut rng = SmallRng::seed_from_u64(1);
+        let first = ["10.0.0.7:1", "10.0.0.3:1", "10.0.0.7:1", "10.0.0.8:2", "10.0.0.9:1"].map(addr);
+        let mut draw = |others, want| {
+            let choice = Choice { families: Families::Both, first: &first, others };
+            choose_of(&swarm, "10.0.0.9:1", choice, want, NOW, &mut rng)
+        };
+        let they = ["10.0.0.7:1", "10.0.0.3:1"].map(addr);
+        assert_eq!(draw(false, 5), they, "nobody twice, nobody who isn't there, and not the asker");
+        assert_eq!(draw(false, 1), they[..1]);
+        for _ in 0..100 {
+            let drawn = draw(true, 5);
+            assert_eq!((drawn.len(), &drawn[..2]), (5, &they[..]));
+            assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 5);
+            assert_eq!(draw(true, 50).len(), 8, "everybody");
+        }
     }
 
     #[test]
@@ -263,8 +330,8 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(1);
         let mut draw = |key| {
             let id = PeerId::new([1; 20]);
-            let asker =
-                Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, families: Families::Both };
+            let choice = Choice::by_chance(Families::Both);
+            let asker = Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, choice };
             let mut chosen = Vec::new();
             super::choose(&swarm, &asker, 9, NOW, &mut rng, &mut chosen);
             chosen.len()

@@ -29,6 +29,17 @@ pub(super) struct Peer {
     pub(super) is_seed: bool,
 }
 
+impl Peer {
+    /// Whether it is the one with this id, as a key shows; without one nothing does.
+    pub(super) fn is(&self, id: &PeerId, key: u32) -> bool {
+        key != 0 && self.key == key && self.id == *id
+    }
+
+    pub(super) fn is_expired(&self, now: Seconds) -> bool {
+        now.since(self.announced) >= u32::from(self.patience)
+    }
+}
+
 /// Peers that are given to the same askers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pool {

@@ -43,7 +43,14 @@ impl Room {
     ) -> Told {
         let request = self.request(host, port, left, event, numwant);
         let (ip, mut peers) = (IpAddr::from([10, 0, 0, host]), Vec::new());
-        let answer = self.tracker.announce(&request, ip, Families::Both, self.now, &mut self.rng, &mut peers);
+        let answer = self.tracker.announce(
+            &request,
+            ip,
+            Choice::by_chance(Families::Both),
+            self.now,
+            &mut self.rng,
+            &mut peers,
+        );
         Told { answer, peers }
     }
 
@@ -222,7 +229,14 @@ fn one_address_has_no_more_than_its_share_of_all_swarms_together() {
             ..room.request(host, port, 10, AnnounceEvent::Started, Some(0))
         };
         let ip = IpAddr::from([10, 0, 0, host]);
-        room.tracker.announce(&request, ip, Families::Both, room.now, &mut rng, &mut Vec::new());
+        room.tracker.announce(
+            &request,
+            ip,
+            Choice::by_chance(Families::Both),
+            room.now,
+            &mut rng,
+            &mut Vec::new(),
+        );
         room.tracker.size().1
     };
     let swarms = MAX_SHARE / 100;

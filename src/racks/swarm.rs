@@ -1,0 +1,275 @@
+//! The hosts of one swarm by their racks: who comes, moves and goes, and which of them are gateways. Whom to tell of
+//! whom, and who becomes a gateway, are policies of `steering`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use distributor_proto::{AnnounceRequest, PeerId};
+use indexmap::IndexMap;
+
+use super::member::{Member, Reports};
+use crate::steering::{self, Host, Rack, Standing, Why, review, wants_gateway};
+use crate::topology::{Basis, Location, Place, Topology};
+
+/// For how long whoever has announced itself is taken to be there, whatever the tracker says: it hears of it a moment
+/// later.
+const HEARD: Duration = Duration::from_secs(1);
+
+/// All hosts of a torrent that are steered, by the addresses where they say that they can be dialled.
+#[derive(Debug, Default)]
+pub(super) struct Swarm {
+    pub(super) members: BTreeMap<SocketAddr, Member>,
+    pub(super) racks: IndexMap<Rack, Members>,
+}
+
+/// The hosts of a rack.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) place: Place,
+    pub(super) basis: Basis,
+    /// In the order in which they joined.
+    pub(super) hosts: Vec<SocketAddr>,
+    pub(super) gateways: Vec<SocketAddr>,
+    /// What those had reported who are gone.
+    pub(super) gone: Reports,
+}
+
+impl Members {
+    fn at(location: &Location) -> Self {
+        Self {
+            place: location.place,
+            basis: location.basis,
+            hosts: Vec::new(),
+            gateways: Vec::new(),
+            gone: Reports::default(),
+        }
+    }
+
+    /// Whether somebody said that this is a rack. Others have no gateways: nothing is kept from their hosts.
+    pub(super) fn is_known(&self) -> bool {
+        self.basis != Basis::Guess
+    }
+}
+
+/// A connection of the origin, and how many pieces it sees that the peer has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    pub(crate) ip: IpAddr,
+    pub(crate) id: PeerId,
+    pub(crate) pieces: u32,
+}
+
+/// A gateway that is one no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Replaced {
+    pub(super) place: Place,
+    pub(super) old: SocketAddr,
+    /// Who has taken its place, if there was anybody.
+    pub(super) new: Option<SocketAddr>,
+    pub(super) why: Why,
+}
+
+/// What has changed in a swarm.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) replaced: Vec<Replaced>,
+    pub(super) appointed: Vec<SocketAddr>,
+}
+
+impl Swarm {
+    /// A host announces itself that is known.
+    pub(super) fn announces(&mut self, addr: SocketAddr, request: &AnnounceRequest, now: Instant) -> bool {
+        let Some(member) = self.members.get_mut(&addr) else { return false };
+        let before = member.announces(request, now);
+        if let Some(rack) = self.racks.get_mut(&member.rack) {
+            rack.gone.add(before);
+        }
+        true
+    }
+
+    /// A host comes that isn't known.
+    pub(super) fn join(&mut self, addr: SocketAddr, mut member: Member, location: &Location) {
+        let rack = self.racks.entry(member.rack).or_insert_with(|| Members::at(location));
+        rack.hosts.push(addr);
+        if rack.is_known() && wants_gateway(rack.gateways.len()) {
+            member.is_gateway = true;
+            rack.gateways.push(addr);
+        }
+        self.members.insert(addr, member);
+    }
+
+    /// A host says that it leaves. A gateway's place is kept until it is seen who follows it.
+    pub(super) fn stops(&mut self, addr: SocketAddr, id: &PeerId) -> bool {
+        let Some(member) = self.members.get_mut(&addr).filter(|member| member.id == *id) else {
+            return false;
+        };
+        if member.is_gateway {
+            member.standing = Standing::Stopped;
+            return false;
+        }
+        self.forget(&addr);
+        true
+    }
+
+    fn forget(&mut self, addr: &SocketAddr) {
+        let Some(member) = self.members.remove(addr) else { return };
+        let Some(rack) = self.racks.get_mut(&member.rack) else { return };
+        rack.gone.add(member.reports);
+        rack.hosts.retain(|other| other != addr);
+        rack.gateways.retain(|other| other != addr);
+        if rack.hosts.is_empty() {
+            self.racks.swap_remove(&member.rack);
+        }
+    }
+
+    /// The one that is meant by a connection from an address: who announced under this id, or else the only one there,
+    /// since libtorrent shakes hands under other ids than it announces.
+    pub(super) fn at(&self, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
+        let mut there = self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX));
+        let (first, member) = there.next()?;
+        if member.id == *id {
+            return Some(*first);
+        }
+        match there.next() {
+            None => Some(*first),
+            Some(second) => {
+                let mut others = std::iter::once(second).chain(there);
+                others.find(|(_, member)| member.id == *id).map(|(addr, _)| *addr)
+            }
+        }
+    }
+
+    /// What the origin sees over its connections, all of which are given.
+    pub(super) fn see(&mut self, sights: &[Sight], now: Instant) {
+        let mut seen: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        for sight in sights {
+            if let Some(addr) = self.at(sight.ip, &sight.id) {
+                let pieces = seen.entry(addr).or_default();
+                *pieces = sight.pieces.max(*pieces);
+            }
+        }
+        for (addr, member) in &mut self.members {
+            member.is_seen(seen.get(addr).copied(), now);
+        }
+    }
+
+    /// Marks who is there no more, of all hosts or of gateways alone, and forgets those of them whom nobody has to
+    /// follow. Gives how many are forgotten.
+    pub(super) fn miss(
+        &mut self,
+        gateways_only: bool,
+        now: Instant,
+        is_there: impl Fn(SocketAddr) -> bool,
+    ) -> usize {
+        let mut lost = Vec::new();
+        for (addr, member) in &mut self.members {
+            let is_asked = member.is_gateway || !gateways_only;
+            let was_heard = now.saturating_duration_since(member.announced) < HEARD;
+            if is_asked && member.standing.is_here() && !was_heard && !is_there(*addr) {
+                member.standing = Standing::Vanished;
+                lost.extend((!member.is_gateway).then_some(*addr));
+            }
+        }
+        lost.iter().for_each(|addr| self.forget(addr));
+        lost.len()
+    }
+
+    /// Replaces gateways, and forgets those that left. Gives how many are forgotten.
+    pub(super) fn review(&mut self, now: Instant, changes: &mut Changes) -> usize {
+        let before = self.members.len();
+        let known: Vec<Rack> =
+            self.racks.iter().filter(|(_, members)| members.is_known()).map(|(rack, _)| *rack).collect();
+        for rack in known {
+            self.review_rack(rack, now, changes);
+        }
+        before - self.members.len()
+    }
+
+    fn review_rack(&mut self, rack: Rack, now: Instant, changes: &mut Changes) {
+        let Some(members) = self.racks.get_mut(&rack) else { return };
+        let of = |addr: &SocketAddr| Some(self.members.get(addr)?.as_host(*addr, now));
+        let hosts: Vec<Host<SocketAddr>> = members.hosts.iter().filter_map(of).collect();
+        let review = review(&hosts, now);
+        // Whoever follows one that stalled comes first among the appointed.
+        let (stalled, left): (Vec<_>, Vec<_>) =
+            review.dismissed.into_iter().partition(|(_, why)| *why == Why::Stalled);
+        let mut follow = review.appointed.iter().copied();
+        let mut gone = Vec::new();
+        for (old, why) in stalled.into_iter().chain(left) {
+            changes.replaced.push(Replaced { place: members.place, old, new: follow.next(), why });
+            members.gateways.retain(|addr| *addr != old);
+            if why == Why::Stalled {
+                self.members.entry(old).and_modify(|member| member.is_gateway = false);
+            } else {
+                gone.push(old);
+            }
+        }
+        for addr in review.appointed {
+            members.gateways.push(addr);
+            if let Some(member) = self.members.get_mut(&addr) {
+                member.is_gateway = true;
+                changes.appointed.extend((member.standing == Standing::Downloads).then_some(addr));
+            }
+        }
+        gone.iter().for_each(|addr| self.forget(addr));
+    }
+
+    /// All hosts are where another topology says. Gateways are gateways there, as far as it wants any; those that have
+    /// left are forgotten. Gives how many are.
+    pub(super) fn move_to(&mut self, locate: impl Fn(IpAddr) -> (Rack, Location)) -> usize {
+        let before = self.members.len();
+        self.members.retain(|_, member| member.standing.is_here());
+        for (_, rack) in std::mem::take(&mut self.racks) {
+            for addr in rack.hosts {
+                let Some(member) = self.members.get_mut(&addr) else { continue };
+                let (rack, location) = locate(addr.ip());
+                let members = self.racks.entry(rack).or_insert_with(|| Members::at(&location));
+                members.hosts.push(addr);
+                member.rack = rack;
+                member.is_gateway &= members.is_known() && wants_gateway(members.gateways.len());
+                members.gateways.extend(member.is_gateway.then_some(addr));
+            }
+        }
+        before - self.members.len()
+    }
+}
+
+/// A swarm as the policies see it.
+pub(super) struct View<'a> {
+    pub(super) swarm: &'a Swarm,
+    pub(super) topology: &'a Topology,
+}
+
+impl View<'_> {
+    fn place(&self, rack: Rack) -> Option<Place> {
+        self.swarm.racks.get(&rack).map(|members| members.place)
+    }
+}
+
+impl steering::Racks for View<'_> {
+    type Id = SocketAddr;
+
+    fn racks(&self) -> impl Iterator<Item = Rack> + Clone {
+        let has_gateways = |members: &Members| !members.is_known() || !members.gateways.is_empty();
+        self.swarm.racks.iter().filter(move |(_, members)| has_gateways(members)).map(|(rack, _)| *rack)
+    }
+
+    fn hosts(&self, rack: Rack) -> &[SocketAddr] {
+        self.swarm.racks.get(&rack).map_or(&[], |members| &members.hosts)
+    }
+
+    fn gateways(&self, rack: Rack) -> &[SocketAddr] {
+        let of = |members: &Members| members.is_known();
+        match self.swarm.racks.get(&rack) {
+            Some(members) if of(members) => &members.gateways,
+            Some(members) => &members.hosts,
+            None => &[],
+        }
+    }
+
+    fn distance(&self, one: Rack, other: Rack) -> u32 {
+        let places = self.place(one).zip(self.place(other));
+        places.map_or(u32::MAX, |(one, other)| self.topology.distance(one, other).into())
+    }
+}
