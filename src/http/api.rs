@@ -46,7 +46,7 @@ pub(super) async fn peers(State(http): State<Arc<Http>>, uri: Uri) -> Result<Res
         let torrent = query.info_hash.map(|info_hash| format!("info_hash={info_hash}&")).unwrap_or_default();
         format!("/api/v1/peers?{torrent}limit={}&after={last}", query.limit)
     });
-    let peers: Vec<Value> = peers.iter().map(|(_, peer)| describe(peer)).collect();
+    let peers: Vec<Value> = peers.iter().map(|(_, peer)| http.describe_peer(peer)).collect();
     Ok(json_response(&json!({ "peers": peers, "next": next })))
 }
 
@@ -70,24 +70,27 @@ impl Http {
             "last_first_sent": tally.last_first_sent().map(|millis| millis as f64 / 1000.0),
         })
     }
-}
 
-fn describe(peer: &Peer) -> Value {
-    let Peer { about, counters } = peer;
-    json!({
-        "address": about.addr.to_string(),
-        "info_hash": about.info_hash.to_string(),
-        "peer_id": printable(&about.peer_id),
-        "since": about.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        "dialled": about.dialled,
-        "encrypted": about.encrypted,
-        "interested": counters.is_interested(),
-        "unchoked": counters.is_unchoked(),
-        "pieces": counters.have(),
-        "requests": counters.requests(),
-        "uploaded": counters.uploaded(),
-        "rate": counters.rate(),
-    })
+    fn describe_peer(&self, peer: &Peer) -> Value {
+        let Peer { about, counters } = peer;
+        let (place, is_gateway) = self.racks.standing_of(&about.info_hash, about.addr.ip(), &about.peer_id);
+        json!({
+            "address": about.addr.to_string(),
+            "info_hash": about.info_hash.to_string(),
+            "peer_id": printable(&about.peer_id),
+            "place": place,
+            "gateway": is_gateway,
+            "since": about.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            "dialled": about.dialled,
+            "encrypted": about.encrypted,
+            "interested": counters.is_interested(),
+            "unchoked": counters.is_unchoked(),
+            "pieces": counters.have(),
+            "requests": counters.requests(),
+            "uploaded": counters.uploaded(),
+            "rate": counters.rate(),
+        })
+    }
 }
 
 /// The client's name stands in front, in ASCII; what follows may be anything.
@@ -100,16 +103,16 @@ fn printable(peer_id: &PeerId) -> String {
 }
 
 #[derive(Debug)]
-struct Query {
-    after: Option<Vec<u8>>,
-    info_hash: Option<InfoHash>,
-    limit: usize,
+pub(super) struct Query {
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) info_hash: Option<InfoHash>,
+    pub(super) limit: usize,
 }
 
 const NUMBER: &str = "write a number";
 
 impl Query {
-    fn read(uri: &Uri) -> Result<Self, Refusal> {
+    pub(super) fn read(uri: &Uri) -> Result<Self, Refusal> {
         let mut query = Self { after: None, info_hash: None, limit: MAX_PAGE };
         for pair in pairs(uri.query().unwrap_or_default().as_bytes()) {
             let (key, value) = pair?;
@@ -140,7 +143,7 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-fn wrong(key: &'static str, value: &[u8], wanted: &'static str) -> Refusal {
+pub(super) fn wrong(key: &'static str, value: &[u8], wanted: &'static str) -> Refusal {
     Refusal::BadParameter { key, value: String::from_utf8_lossy(value).into_owned(), wanted }
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod pages;
 mod proxies;
 mod refusal;
+mod topology;
 mod torrents;
 mod tracker;
 
@@ -37,6 +38,7 @@ use crate::hasher::HashingProgress;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
+use crate::racks::Racks;
 use crate::traffic::{RateControl, Traffic};
 
 /// Everything that answers to requests are made from.
@@ -49,6 +51,7 @@ pub(crate) struct Http {
     pub(crate) disks: Arc<Disks>,
     pub(crate) announces: Arc<Announces>,
     pub(crate) ingest: IngestHandle,
+    pub(crate) racks: Arc<Racks>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) rates: RateControl,
@@ -81,6 +84,7 @@ impl Http {
             .route("/metrics", get(metrics::metrics))
             .route("/api/v1/torrents", get(api::torrents))
             .route("/api/v1/peers", get(api::peers))
+            .route("/api/v1/topology", get(topology::show))
             .route("/api/v1/hashing", get(hashing::show))
             .route("/api/v1/limits", get(limits::show).put(limits::change))
             .route("/announce", get(tracker::announce))

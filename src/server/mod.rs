@@ -270,7 +270,7 @@ impl Server {
         let announces = Arc::new(Announces {
             catalog: Arc::clone(&catalog),
             tracker,
-            racks,
+            racks: Arc::clone(&racks),
             dials: self.config.seeder.dial,
             downloaders,
             our_id,
@@ -290,6 +290,7 @@ impl Server {
             disks,
             announces,
             ingest: ingest_handle,
+            racks,
             metrics,
             traffic,
             rates: self.rates,
