@@ -73,35 +73,38 @@ pub(crate) const fn wants_gateway(gateways: usize) -> bool {
 /// Looks at a rack, whose hosts are given in the order in which they joined. Gateways that left are replaced, and those
 /// that stalled where another does better: first by who makes progress, then by who has it all. And whoever gets
 /// nothing though it isn't a gateway becomes one, however many there are: nobody is cut off because its neighbours are.
+/// As one that stalled is helped so after it was replaced, it isn't replaced again while as many others as should be do
+/// better: otherwise, one after another, all hosts of its rack became gateways.
 pub(crate) fn review<Id: Copy>(rack: &[Host<Id>], now: Instant) -> Review<Id> {
     let here = |host: &&Host<Id>| host.standing.is_here();
     let stalled = |host: &Host<Id>| {
         host.standing == Standing::Downloads && now.saturating_duration_since(host.progressed) >= STALL
     };
+    let gateways = || rack.iter().filter(|host| host.is_gateway);
     let others = || rack.iter().filter(here).filter(|host| !host.is_gateway);
     let mut able: Vec<&Host<Id>> = others().filter(|host| !stalled(host)).collect();
     able.sort_by_key(|host| host.standing == Standing::Seeds);
     let mut able = able.into_iter().map(|host| host.id);
 
+    let wanted = rack.iter().filter(here).count().min(MAX_GATEWAYS);
+    let working = gateways().filter(here).filter(|host| !stalled(host)).count();
+    let mut lacking = wanted.saturating_sub(working);
     let mut review = Review { dismissed: Vec::new(), appointed: Vec::new() };
-    let mut gateways = 0;
-    for host in rack.iter().filter(|host| host.is_gateway) {
+    for host in gateways() {
         match host.standing {
             Standing::Stopped => review.dismissed.push((host.id, Why::Stopped)),
             Standing::Vanished => review.dismissed.push((host.id, Why::Vanished)),
-            Standing::Downloads if stalled(host) => match able.next() {
-                Some(better) => {
+            Standing::Downloads if lacking > 0 && stalled(host) => {
+                if let Some(better) = able.next() {
                     review.dismissed.push((host.id, Why::Stalled));
                     review.appointed.push(better);
-                    gateways += 1;
+                    lacking -= 1;
                 }
-                None => gateways += 1,
-            },
-            Standing::Downloads | Standing::Seeds => gateways += 1,
+            }
+            Standing::Downloads | Standing::Seeds => {}
         }
     }
-    let wanted = rack.iter().filter(here).count().min(MAX_GATEWAYS);
-    review.appointed.extend(able.take(wanted.saturating_sub(gateways)));
+    review.appointed.extend(able.take(lacking));
     review.appointed.extend(others().filter(|host| stalled(host)).map(|host| host.id));
     review
 }
@@ -166,6 +169,25 @@ mod tests {
         let then = review(&rack, now);
         assert_eq!(then.dismissed, [(2, Why::Stalled)]);
         assert_eq!(then.appointed, [9, 8], "who is able, and who is stuck");
+    }
+
+    #[test]
+    fn helps_one_that_stalls_for_long_and_replaces_it_once() {
+        let start = Instant::now();
+        let mut rack = rack(start, 40);
+        let first = review(&rack, start);
+        apply(&mut rack, &first);
+        let mut dismissed = Vec::new();
+        for second in 10..60 {
+            let now = start + Duration::from_secs(second);
+            rack.iter_mut().filter(|host| host.id != 2).for_each(|host| host.progressed = now);
+            let then = review(&rack, now);
+            dismissed.extend_from_slice(&then.dismissed);
+            apply(&mut rack, &then);
+        }
+        assert_eq!(dismissed, [(2, Why::Stalled)]);
+        let gateways: Vec<u32> = rack.iter().filter(|host| host.is_gateway).map(|host| host.id).collect();
+        assert_eq!(gateways, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]
