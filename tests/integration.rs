@@ -27,6 +27,7 @@ mod names;
 mod noticing;
 mod pacing;
 mod proxies;
+mod racks;
 mod recorder;
 mod regression;
 mod regression_load;
