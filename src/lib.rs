@@ -58,7 +58,8 @@
 //!   what is remembered that its torrent doesn't have: see `state`.
 //! - A restart keeps swarms: whoever announces after it is told of those who were there. `kill -9` loses what was new
 //!   of them within the last half minute.
-//! - A peer takes about a hundred bytes, and no announce waits for a disk, or for a swarm to grow.
+//! - A peer takes about a hundred bytes, and no announce waits for a disk, or for a swarm to grow. Those whose places
+//!   are gone by, a hundred thousand at most, take some three hundred more.
 //! - A file takes about a KiB of memory while nobody asks for it, however many pieces it has.
 //! - Whatever others control is bounded by a named constant.
 

@@ -1,5 +1,5 @@
-//! `/api/v1/topology`: where the hosts of swarms are, place by place, and how far each place has come, as far as that is
-//! known: hosts say in their announces what they have got and given, and the origin counts what it sends.
+//! `/api/v1/topology`: where the hosts of swarms are, place by place, and how far each place has come, as far as that
+//! is known: hosts say in their announces what they have got and given, and the origin counts what it sends.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -142,6 +142,12 @@ mod tests {
     }
 
     #[test]
+    fn takes_as_little_as_it_says() {
+        // Beside its address, twice, and what a tree of them has to spare.
+        assert!(size_of::<Member>() <= 144, "{}", size_of::<Member>());
+    }
+
+    #[test]
     fn one_that_nobody_watches_stalls_when_it_says_so_and_not_before() {
         let start = Instant::now();
         let mut member = member(start);

@@ -1,6 +1,6 @@
-//! Where the hosts of swarms are, and what follows from it: whom the tracker is to tell of whom, and which hosts are the
-//! gateways of their racks. Values in, values out. Who is there the tracker says, who is dialled and what is logged is
-//! the server's to see to; the policies are those of `steering`.
+//! Where the hosts of swarms are, and what follows from it: whom the tracker is to tell of whom, and which hosts are
+//! the gateways of their racks. Values in, values out. Who is there the tracker says, who is dialled and what is logged
+//! is the server's to see to; the policies are those of `steering`.
 //!
 //! Where nobody said where hosts are, it is guessed, and all that follows is that near ones are told of first.
 //!

@@ -260,9 +260,8 @@ impl steering::Racks for View<'_> {
     }
 
     fn gateways(&self, rack: Rack) -> &[SocketAddr] {
-        let of = |members: &Members| members.is_known();
         match self.swarm.racks.get(&rack) {
-            Some(members) if of(members) => &members.gateways,
+            Some(members) if members.is_known() => &members.gateways,
             Some(members) => &members.hosts,
             None => &[],
         }

@@ -1,5 +1,5 @@
-//! That racks are looked at every second: what the origin's connections show is told, gateways are replaced, and whoever
-//! becomes one is dialled. What is decided there, `racks` decides.
+//! That racks are looked at every second: what the origin's connections show is told, gateways are replaced, and
+//! whoever becomes one is dialled. What is decided there, `racks` decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;

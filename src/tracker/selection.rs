@@ -40,11 +40,11 @@ impl Asker<'_> {
     }
 }
 
-/// Adds those who are to go first and then peers drawn at random to `chosen`, until it holds `enough` or there are no more: never the asker itself, be it
-/// at another of its addresses, nor one that expired. Peers of the asker's own address family come first, since it is
-/// known to have that. One that has no use for seeds is given downloaders only: two seeds have nothing to say to each
-/// other. Nobody but a peer on the tracker's own host is given loopback addresses, which mean another host to everyone
-/// else.
+/// Adds those who are to go first and then peers drawn at random to `chosen`, until it holds `enough` or there are no
+/// more: never the asker itself, be it at another of its addresses, nor one that expired. Of those that are drawn, peers
+/// of the asker's own address family come first, since it is known to have that. One that has no use for seeds is given
+/// downloaders only: two seeds have nothing to say to each other. Nobody but a peer on the tracker's own host is given
+/// loopback addresses, which mean another host to everyone else.
 pub(super) fn choose(
     swarm: &Swarm,
     asker: &Asker<'_>,
