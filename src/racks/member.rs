@@ -22,10 +22,34 @@ pub(super) struct Member {
     left_since: Instant,
     /// It said so again when [`STALL`] had passed.
     says_stalled: bool,
-    /// How many pieces the origin sees that it has, where they are connected.
-    seen: Option<u32>,
+    /// What the origin saw of it when it last got something, where they are connected.
+    seen: Option<Seen>,
     /// When it joined, or was last seen or heard to have got something.
     progressed: Instant,
+}
+
+/// What the origin sees of a host over its connections to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How many pieces it says that it has. aria2 tells nobody of those that it had from them.
+    pub(crate) pieces: u32,
+    /// Bytes that the origin sent to it.
+    pub(crate) sent: u64,
+}
+
+/// So many bytes from the origin are something: other messages than blocks are not as long together.
+const SOMETHING: u64 = 16 * 1024;
+
+impl Seen {
+    pub(super) fn add(&mut self, other: Self) {
+        self.pieces = self.pieces.max(other.pieces);
+        self.sent = self.sent.saturating_add(other.sent);
+    }
+
+    /// Whether it has got something since.
+    fn is_past(self, before: Self) -> bool {
+        self.pieces > before.pieces || self.sent >= before.sent.saturating_add(SOMETHING)
+    }
 }
 
 /// What hosts say that they have got from anybody, and given to anybody, since they started.
@@ -83,13 +107,21 @@ impl Member {
         if is_anew { before } else { Reports::default() }
     }
 
-    /// The origin is connected to it, and sees that it has so many pieces; or isn't.
-    pub(super) fn is_seen(&mut self, pieces: Option<u32>, now: Instant) {
-        // Also when it has just connected: until then there was nothing to be seen.
-        if pieces > self.seen {
-            (self.progressed, self.says_stalled) = (now, false);
+    /// The origin is connected to it and sees this, or isn't.
+    pub(super) fn is_seen(&mut self, now_seen: Option<Seen>, now: Instant) {
+        match (self.seen, now_seen) {
+            // Of another connection than before, which has sent nothing yet.
+            (Some(before), Some(seen)) if !seen.is_past(before) => {
+                self.seen = Some(Seen { sent: before.sent.min(seen.sent), ..before });
+            }
+            (_, seen) => {
+                // Also when it has just connected: until then there was nothing to be seen.
+                if seen.is_some() {
+                    (self.progressed, self.says_stalled) = (now, false);
+                }
+                self.seen = seen;
+            }
         }
-        self.seen = pieces;
     }
 
     /// What it lacks by its own account.
@@ -144,7 +176,7 @@ mod tests {
     #[test]
     fn takes_as_little_as_it_says() {
         // Beside its address, twice, and what a tree of them has to spare.
-        assert!(size_of::<Member>() <= 144, "{}", size_of::<Member>());
+        assert!(size_of::<Member>() <= 160, "{}", size_of::<Member>());
     }
 
     #[test]
@@ -165,12 +197,21 @@ mod tests {
     fn one_that_the_origin_sees_stalls_when_it_gets_no_piece() {
         let start = Instant::now();
         let mut member = member(start);
-        member.is_seen(Some(0), start);
+        let seen = |pieces, sent| Some(Seen { pieces, sent });
+        member.is_seen(seen(0, 0), start);
         assert!(!member.is_stalled(start + STALL - Duration::from_millis(1)));
         assert!(member.is_stalled(start + STALL));
-        member.is_seen(Some(1), start + STALL);
+        member.is_seen(seen(0, SOMETHING - 1), start + STALL);
+        assert!(member.is_stalled(start + STALL), "that is no block");
+        member.is_seen(seen(1, SOMETHING - 1), start + STALL);
         assert!(!member.is_stalled(start + STALL));
-        member.is_seen(None, start + STALL);
+        member.is_seen(seen(1, 2 * SOMETHING - 1), start + 2 * STALL);
+        assert!(!member.is_stalled(start + 2 * STALL), "it has not said what became of it");
+        member.is_seen(seen(1, 0), start + 3 * STALL);
+        assert!(member.is_stalled(start + 3 * STALL), "that is another connection");
+        member.is_seen(seen(1, SOMETHING), start + 3 * STALL);
+        assert!(!member.is_stalled(start + 3 * STALL));
+        member.is_seen(None, start + 3 * STALL);
         assert!(!member.is_stalled(start + 100 * STALL), "now nobody watches it");
     }
 
@@ -178,7 +219,7 @@ mod tests {
     fn one_that_has_it_all_never_stalls() {
         let start = Instant::now();
         let mut member = member(start);
-        member.is_seen(Some(7), start);
+        member.is_seen(Some(Seen::default()), start);
         member.announces(&request(0, 10), start);
         assert!(!member.is_stalled(start + 100 * STALL));
         assert_eq!(member.left(), Some(0));

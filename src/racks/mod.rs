@@ -36,6 +36,7 @@ use self::advice::Asking;
 use self::member::Member;
 #[cfg(test)]
 pub(crate) use self::member::Reports;
+pub(crate) use self::member::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
 pub(crate) use self::swarm::Sight;
 use self::swarm::{Changes, Swarm, View};

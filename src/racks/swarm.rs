@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use distributor_proto::{AnnounceRequest, PeerId};
 use indexmap::IndexMap;
 
-use super::member::{Member, Reports};
+use super::member::{Member, Reports, Seen};
 use crate::steering::{self, Host, Rack, Standing, Why, review, wants_gateway};
 use crate::topology::{Basis, Location, Place, Topology};
 
@@ -52,12 +52,12 @@ impl Members {
     }
 }
 
-/// A connection of the origin, and how many pieces it sees that the peer has.
+/// A connection of the origin, and what it sees of the peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sight {
     pub(crate) ip: IpAddr,
     pub(crate) id: PeerId,
-    pub(crate) pieces: u32,
+    pub(crate) seen: Seen,
 }
 
 /// A gateway that is one no more.
@@ -142,11 +142,10 @@ impl Swarm {
 
     /// What the origin sees over its connections, all of which are given.
     pub(super) fn see(&mut self, sights: &[Sight], now: Instant) {
-        let mut seen: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        let mut seen: BTreeMap<SocketAddr, Seen> = BTreeMap::new();
         for sight in sights {
             if let Some(addr) = self.at(sight.ip, &sight.id) {
-                let pieces = seen.entry(addr).or_default();
-                *pieces = sight.pieces.max(*pieces);
+                seen.entry(addr).or_default().add(sight.seen);
             }
         }
         for (addr, member) in &mut self.members {

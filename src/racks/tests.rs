@@ -189,7 +189,10 @@ fn a_gateway_that_leaves_is_named_to_nobody_and_another_follows_it() {
 #[test]
 fn a_gateway_that_stalls_is_followed_by_one_that_does_not() {
     let mut room = Room::filled(1, 9);
-    let sight = |n: u8, pieces| Sight { ip: host(0, n).ip(), id: id(host(0, n)), pieces };
+    let sight = |n: u8, pieces| {
+        let seen = Seen { pieces, sent: 0 };
+        Sight { ip: host(0, n).ip(), id: id(host(0, n)), seen }
+    };
     assert!(room.review_with(&[sight(2, 0), sight(3, 0)]).replaced.is_empty());
     room.now += STALL;
     let reviewed = room.review_with(&[sight(2, 0), sight(3, 1)]);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::metrics::Metrics;
-use crate::racks::{Racks, Replacement, Reviewed, Sight};
+use crate::racks::{Racks, Replacement, Reviewed, Seen, Sight};
 use crate::topology::Topology;
 use crate::tracker::{Downloader, Tracker};
 use crate::traffic::Traffic;
@@ -103,7 +103,7 @@ fn review(racks: &Racks, tracker: &Tracker, traffic: &Traffic, is_roll_call: boo
         let sight = Sight {
             ip: peer.about.addr.ip().to_canonical(),
             id: peer.about.peer_id,
-            pieces: peer.counters.have(),
+            seen: Seen { pieces: peer.counters.have(), sent: peer.counters.uploaded() },
         };
         sights.entry(peer.about.info_hash).or_default().push(sight);
     }
