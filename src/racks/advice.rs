@@ -1,14 +1,14 @@
 //! What one that asks is told: of whom first, of whom else, and of the origin.
 
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 use super::member::Member;
 use super::swarm::{Members, View};
-use crate::steering::{Asker, Rack, choose};
+use crate::steering::{Asker, Rack, Standing, choose};
 
 /// By default what a tracker says that knows no racks.
 #[derive(Debug)]
@@ -33,32 +33,41 @@ pub(super) struct Asking {
     pub(super) addr: SocketAddr,
     pub(super) rack: Rack,
     pub(super) enough: usize,
+    pub(super) wants_seeds: bool,
 }
 
 impl View<'_> {
-    /// What an asker is told. Of a rack that is only guessed, no more than half the answer: that is a preference, and
-    /// keeps nobody from anybody.
+    /// What an asker is told that can reach whom `admits` lets through. Of a rack that is only guessed, no more than
+    /// half the answer: that is a preference, and keeps nobody from anybody.
     pub(super) fn advise(
         &self,
         asking: &Asking,
-        fits: impl Fn(&SocketAddr) -> bool,
+        admits: impl Fn(IpAddr) -> bool,
         keys: &impl BuildHasher,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Advice {
-        let Asking { addr, rack, enough } = *asking;
+        let Asking { addr, rack, enough, wants_seeds } = *asking;
         // One that can't be dialled is no member, and may be alone in its rack.
         let Some(members) = self.swarm.racks.get(&rack) else { return Advice::default() };
-        let is_known = members.is_known();
-        let enough = if is_known { enough } else { enough / 2 };
-        let is_alone = members.hosts.len() == 1 && !is_known;
-        let first = if is_alone || enough == 0 {
-            Vec::new()
-        } else {
-            let is_gateway = self.swarm.members.get(&addr).is_some_and(|member| member.is_gateway);
-            choose(self, &Asker { id: addr, rack, is_gateway }, enough, fits, keys, rng)
+        if !members.is_known() {
+            // Where all are told of anyway there is nothing to prefer.
+            let enough = if self.swarm.members.len() > enough { enough / 2 } else { 0 };
+            return Advice { first: near(&members.hosts, addr, enough, admits, rng), ..Advice::default() };
+        }
+        let is_gateway = self.swarm.members.get(&addr).is_some_and(|member| member.is_gateway);
+        let wants = |member: &Member| match member.standing {
+            Standing::Downloads => true,
+            Standing::Seeds => wants_seeds,
+            Standing::Stopped | Standing::Vanished => false,
         };
-        Advice { first, others: !is_known, origin: !is_known || self.needs_origin(addr, members, now) }
+        let fits =
+            |other: &SocketAddr| admits(other.ip()) && self.swarm.members.get(other).is_some_and(wants);
+        let first = match enough {
+            0 => Vec::new(),
+            enough => choose(self, &Asker { id: addr, rack, is_gateway }, enough, fits, keys, rng),
+        };
+        Advice { first, others: false, origin: self.needs_origin(addr, members, now) }
     }
 
     /// Gateways do, and whoever can't rely on those of its rack; and who can't be dialled, since that is how all others
@@ -69,4 +78,21 @@ impl View<'_> {
         let serves = |gateway: &Member| gateway.standing.is_here() && !gateway.is_stalled(now);
         asker.is_gateway || asker.is_stalled(now) || !gateways().any(serves)
     }
+}
+
+/// Up to `enough` hosts but the asker, from one on that chance chooses, and round. Who of them is gone, or of no use to
+/// it, the tracker leaves out: where nobody said where hosts are, an answer is not to take longer for it.
+fn near(
+    hosts: &[SocketAddr],
+    asker: SocketAddr,
+    enough: usize,
+    admits: impl Fn(IpAddr) -> bool,
+    rng: &mut impl Rng,
+) -> Vec<SocketAddr> {
+    if enough == 0 || hosts.len() < 2 {
+        return Vec::new();
+    }
+    let (before, after) = hosts.split_at(rng.random_range(0..hosts.len()));
+    let around = after.iter().chain(before).take(enough + 1);
+    around.copied().filter(|host| *host != asker && admits(host.ip())).take(enough).collect()
 }

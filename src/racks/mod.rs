@@ -40,8 +40,8 @@ pub(crate) use self::member::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
 pub(crate) use self::swarm::Sight;
 use self::swarm::{Changes, Swarm, View};
+use crate::steering::Rack;
 pub(crate) use crate::steering::Why;
-use crate::steering::{Rack, Standing};
 use crate::topology::{Location, Topology};
 
 /// How many hosts are steered in all swarms together, in about 300 bytes each. Whoever comes when there are as many is
@@ -158,17 +158,8 @@ impl Racks {
         let Some(swarm) = swarms.get(&request.info_hash) else { return Advice::default() };
         let rack = swarm.members.get(&addr).map(|member| member.rack);
         let rack = rack.unwrap_or_else(|| self.locate(topology, addr.ip()).0);
-        let wants_seeds = request.wants_seeds();
-        let fits = |other: &SocketAddr| {
-            let wants = |member: &Member| match member.standing {
-                Standing::Downloads => true,
-                Standing::Seeds => wants_seeds,
-                Standing::Stopped | Standing::Vanished => false,
-            };
-            admits(other.ip()) && swarm.members.get(other).is_some_and(wants)
-        };
-        let asking = Asking { addr, rack, enough };
-        View { swarm, topology }.advise(&asking, fits, &self.keys, now, rng)
+        let asking = Asking { addr, rack, enough, wants_seeds: request.wants_seeds() };
+        View { swarm, topology }.advise(&asking, admits, &self.keys, now, rng)
     }
 
     /// A host was there before a restart.

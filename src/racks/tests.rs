@@ -156,7 +156,11 @@ fn tells_near_ones_first_and_others_too_where_places_are_guessed() {
     let advice = room.announce_as(host(1, 1), LEN, AnnounceEvent::Periodic, 50);
     assert_eq!(advice.first.len(), 25, "half of the answer");
     assert!(advice.first.iter().all(|addr| rack_of(addr) == 1));
-    assert!(advice.origin && advice.others);
+    assert!(advice.origin && advice.others && !advice.first.contains(&host(1, 1)));
+    assert!(
+        room.announce_as(host(1, 1), LEN, AnnounceEvent::Periodic, 240).first.is_empty(),
+        "all are told of"
+    );
     assert!(room.review().replaced.is_empty() && room.gateways(1).is_empty(), "nothing is kept from anybody");
 }
 
