@@ -59,7 +59,7 @@ fn run(mut stream: &[u8], cuts: &[u8], dialled: bool) -> Outcome {
     let now = Instant::now();
     let config = SessionConfig::new(PeerId::new(*b"-Di0100-us us us us "));
     let geometry = Geometry::for_len(1_000_000).expect("that length has pieces");
-    let seeding = Seeding { geometry, metadata_len: 500 };
+    let seeding = Seeding { geometry, metadata_len: 500, begins_empty: false };
     let peer = [10, 0, 0, 7].into();
     let mut session = if dialled {
         Session::connect(now, config, peer, INFO_HASH, seeding)

@@ -100,7 +100,7 @@ fn run(mut stream: &[u8], cuts: &[u16], extensions: Extensions) -> Outcome {
     config.max_queued_requests = 1 << 20;
     config.max_idle_messages = 5;
     let geometry = Geometry::for_len(1_000_000).expect("that length has pieces");
-    let seeding = Seeding { geometry, metadata_len: 40_000 };
+    let seeding = Seeding { geometry, metadata_len: 40_000, begins_empty: false };
     let mut session = Session::accept(now, config, [10, 0, 0, 7].into());
     let handshake = Handshake {
         reserved: extensions.to_reserved(),

@@ -2,6 +2,7 @@
 //! invariants of a seeder.
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
@@ -45,6 +46,10 @@ enum Operation {
     Suggest {
         index: u8,
     },
+    Show {
+        index: u8,
+    },
+    ShowEverything,
     Blocked,
     Writable,
     Wait {
@@ -56,6 +61,8 @@ enum Operation {
 #[derive(Arbitrary, Debug)]
 struct Conversation {
     dialled: bool,
+    begins_empty: bool,
+    reports_pieces: bool,
     shakes_hands: bool,
     fast: bool,
     extended: bool,
@@ -70,16 +77,21 @@ const INFO_HASH: InfoHash = InfoHash::new([1; 20]);
 
 fuzz_target!(|conversation: Conversation| {
     let Ok(geometry) = Geometry::for_len(u64::from(conversation.total_len)) else { return };
-    let seeding = Seeding { geometry, metadata_len: conversation.metadata_len.into() };
+    let seeding = Seeding {
+        geometry,
+        metadata_len: conversation.metadata_len.into(),
+        begins_empty: conversation.begins_empty,
+    };
     let mut now = Instant::now();
     let mut config = SessionConfig::new(PeerId::new(*b"-Di0100-us us us us "));
     config.max_queued_requests = MAX_QUEUED;
     let peer = [10, 0, 0, 7].into();
-    let session = if conversation.dialled {
+    let mut session = if conversation.dialled {
         Session::connect(now, config, peer, INFO_HASH, seeding)
     } else {
         Session::accept(now, config, peer)
     };
+    session.report_pieces(conversation.reports_pieces);
     let mut driver = Driver::new(session, seeding);
 
     if conversation.shakes_hands {
@@ -118,6 +130,16 @@ fuzz_target!(|conversation: Conversation| {
                 if let Some(piece) = geometry.piece(u32::from(*index)) {
                     driver.give(now, Input::Suggest(piece));
                 }
+            }
+            Operation::Show { index } => {
+                if let Some(piece) = geometry.piece(u32::from(*index)) {
+                    driver.shown.insert(piece.get());
+                    driver.give(now, Input::Show(&[piece]));
+                }
+            }
+            Operation::ShowEverything => {
+                driver.shown.extend(0..geometry.piece_count());
+                driver.give(now, Input::ShowEverything);
             }
             Operation::Blocked => driver.give(now, Input::Blocked),
             Operation::Writable => driver.give(now, Input::Writable),
@@ -168,6 +190,12 @@ struct Driver {
     /// How many bytes of them may still go out under choke.
     fast_left: u64,
     metadata_sent: u64,
+    /// What the peer was shown, where it was told at first that there is nothing.
+    shown: BTreeSet<u32>,
+    /// What of that it was told of.
+    told: BTreeSet<u32>,
+    /// The pieces that were reported of the peer, one by one.
+    reported: BTreeSet<u32>,
 }
 
 impl Driver {
@@ -185,6 +213,9 @@ impl Driver {
             fast: Vec::new(),
             fast_left: 0,
             metadata_sent: 0,
+            shown: BTreeSet::new(),
+            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         };
         driver.drain(Instant::now());
         driver
@@ -242,6 +273,10 @@ impl Driver {
                     let accept = Input::Accept { seeding: self.seeding };
                     self.failed = self.session.handle_input(now, accept).is_err();
                 }
+                Output::Event(Event::Have(piece)) => {
+                    assert!(self.session.peer_pieces().is_some_and(|pieces| pieces.contains(piece)));
+                    assert!(self.reported.insert(piece.get()), "reported twice");
+                }
                 Output::Event(event) => assert!(event != Event::Finished || self.ended),
                 Output::Transmit(transmit) => {
                     assert!(!self.blocked, "sent while there was no room");
@@ -270,6 +305,7 @@ impl Driver {
         assert!(block.len() >= 1 && block.len() <= MAX_REQUEST_LEN);
         assert!(block.range().end <= self.seeding.geometry.total_len());
         self.answered((block.piece().get(), block.begin(), block.len()));
+        assert!(!self.seeding.begins_empty || self.shown.contains(&block.piece().get()), "it wasn't shown");
         if !unchoked {
             assert!(self.fast.contains(&block.piece().get()), "sent to a choked peer");
             let left = self.fast_left.checked_sub(block.len().into());
@@ -291,9 +327,19 @@ impl Driver {
         while let Some((prefix, rest)) = bytes.split_first_chunk() {
             let (frame, rest) = rest.split_at(u32::from_be_bytes(*prefix) as usize);
             bytes = rest;
-            match Message::decode(frame, negotiated).expect("we say only what was negotiated") {
+            let message = Message::decode(frame, negotiated).expect("we say only what was negotiated");
+            match message {
                 Message::Reject { index, begin, length } => self.answered((index, begin, length)),
+                Message::Have { index } => {
+                    assert!(self.seeding.begins_empty && self.shown.contains(&index));
+                    assert!(self.told.insert(index), "told twice");
+                }
+                Message::HaveAll | Message::Bitfield(_) => assert!(!self.seeding.begins_empty),
+                Message::HaveNone | Message::Suggest { .. } => {
+                    assert_eq!(matches!(message, Message::HaveNone), self.seeding.begins_empty);
+                }
                 Message::AllowedFast { index } => {
+                    assert!(!self.seeding.begins_empty);
                     assert!(!self.fast.contains(&index));
                     let piece = self.seeding.geometry.piece(index).expect("the piece exists");
                     let range = self.seeding.geometry.piece_range(piece);

@@ -129,7 +129,7 @@ impl Shared {
         let handshaking = self.half_open.enter();
         self.socket.apply(&stream)?;
         let info_hash = torrent.info_hash();
-        let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding(torrent));
+        let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding(torrent, false));
         let hello = match session.poll_output() {
             Output::Transmit(Transmit::Bytes(handshake)) => handshake,
             // It says nothing else before the peer has spoken.

@@ -98,4 +98,7 @@ pub struct Seeding {
     pub geometry: Geometry,
     /// Bytes in the bencoded info dictionary.
     pub metadata_len: u32,
+    /// Whether the peer is told at first that we have nothing, and of pieces only as they are
+    /// [shown](crate::Input::Show) to it (super-seeding).
+    pub begins_empty: bool,
 }

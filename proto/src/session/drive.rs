@@ -28,8 +28,13 @@ pub enum Input<'a> {
     /// without BEP 6 they are dropped and nobody tells the peer.
     Choke,
     /// It would help others if the peer took this piece next. Without BEP 6, where the peer has it, or while much
-    /// else waits to be sent, nothing is said: it is advice.
+    /// else waits to be sent, nothing is said: it is advice. Nor where pieces are [shown](Self::Show).
     Suggest(PieceIndex),
+    /// The peer may ask for these pieces too, where it [began with nothing](Seeding::begins_empty): it is told that we
+    /// have them, in steps where they are many. What isn't shown is refused.
+    Show(&'a [PieceIndex]),
+    /// Likewise for all pieces that it wasn't shown yet.
+    ShowEverything,
     /// The driver's write buffer is full because the peer doesn't read: no [`Transmit`] until
     /// [`Input::Writable`], and the session ends where that takes too long. A driver that keeps to a
     /// rate [holds blocks](crate::Session::hold_blocks) instead.

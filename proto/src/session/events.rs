@@ -1,7 +1,12 @@
 //! What a session has to tell its driver. Owns the order; refuses to queue: whatever a peer does between two
-//! polls, there is at most one event of a kind.
+//! polls, there is at most one event of a kind, and of each piece one.
 
-use crate::id::{InfoHash, PeerId};
+use std::collections::VecDeque;
+
+use crate::{
+    geometry::PieceIndex,
+    id::{InfoHash, PeerId},
+};
 
 /// Something that the driver must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +21,12 @@ pub enum Event {
     Interested,
     /// The peer has no more requests to make. Those that waited were dropped.
     NotInterested,
+    /// The peer has said which pieces it has, for the first time or of many at once: see
+    /// [`peer_pieces`](crate::Session::peer_pieces). Comes where the driver wants
+    /// [reports](crate::Session::report_pieces), as does the next.
+    Pieces,
+    /// The peer has got this piece.
+    Have(PieceIndex),
     /// The peer has every piece: two seeds have nothing to say to each other, so close. Comes once.
     Complete,
     /// The peer sends no more and all that it is owed was given out: close once it is written. Comes once.
@@ -29,6 +40,9 @@ pub(super) struct Events {
     peer_id: Option<PeerId>,
     /// The peer's interest, where it differs from what the driver was last told.
     interest: Option<bool>,
+    pieces: bool,
+    /// Each of them new to us, so no more than there are.
+    haves: VecDeque<PieceIndex>,
     complete: bool,
 }
 
@@ -49,6 +63,16 @@ impl Events {
         };
     }
 
+    /// Whatever was said of single pieces is among them.
+    pub(super) fn pieces(&mut self) {
+        self.pieces = true;
+        self.haves = VecDeque::new();
+    }
+
+    pub(super) fn have(&mut self, piece: PieceIndex) {
+        self.haves.push_back(piece);
+    }
+
     pub(super) fn complete(&mut self) {
         self.complete = true;
     }
@@ -62,6 +86,12 @@ impl Events {
         }
         if let Some(interested) = self.interest.take() {
             return Some(if interested { Event::Interested } else { Event::NotInterested });
+        }
+        if std::mem::take(&mut self.pieces) {
+            return Some(Event::Pieces);
+        }
+        if let Some(piece) = self.haves.pop_front() {
+            return Some(Event::Have(piece));
         }
         std::mem::take(&mut self.complete).then_some(Event::Complete)
     }

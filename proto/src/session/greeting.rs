@@ -3,7 +3,7 @@
 //! Owns the two handshakes, of a session that was accepted and of one that dialled, and what a seed says right
 //! behind them. Refuses to look further into the stream than the peer's id.
 
-use super::{Phase, Seeding, Session, SessionError, metadata::UT_METADATA_ID};
+use super::{Phase, Seeding, Session, SessionError, metadata::UT_METADATA_ID, showing::Shown};
 use crate::{
     bitfield::Bitfield,
     extension::ExtendedHandshake,
@@ -59,23 +59,29 @@ impl Session {
         }
     }
 
-    /// What a seed says once it knows the peer's reserved bits: that it has everything, and what it is.
+    /// What a seed says once it knows the peer's reserved bits: that it has everything, or nothing yet, and what it is.
     ///
-    /// The pieces go first: BEP 3 and BEP 6 demand it, and dtorrent drops peers over it.
+    /// The pieces go first: BEP 3 and BEP 6 demand it, and dtorrent drops peers over it. Who has none says nothing of
+    /// them by BEP 3.
     fn greet(&mut self, seeding: Seeding) {
-        if self.negotiated.fast {
-            Message::HaveAll.encode(&mut self.control);
-        } else {
-            let all = Bitfield::full(seeding.geometry.piece_count());
-            Message::Bitfield(all.as_bytes()).encode(&mut self.control);
+        match (seeding.begins_empty, self.negotiated.fast) {
+            (false, true) => Message::HaveAll.encode(&mut self.control),
+            (false, false) => {
+                let all = Bitfield::full(seeding.geometry.piece_count());
+                Message::Bitfield(all.as_bytes()).encode(&mut self.control);
+            }
+            (true, true) => Message::HaveNone.encode(&mut self.control),
+            (true, false) => {}
         }
+        self.shown = seeding.begins_empty.then(|| Shown::nothing(&seeding.geometry));
         if self.negotiated.extended {
             let ours = ExtendedHandshake {
                 ut_metadata: Some(UT_METADATA_ID),
                 metadata_size: Some(seeding.metadata_len),
                 port: self.config.listen_port,
                 reqq: Some(u32::try_from(self.max_queued()).unwrap_or(u32::MAX)),
-                upload_only: Some(true),
+                // Clients expect nothing more of one that only uploads and has no pieces.
+                upload_only: (!seeding.begins_empty).then_some(true),
                 client: Some(self.config.client.as_bytes()),
                 yourip: Some(self.peer),
             };

@@ -112,6 +112,9 @@ impl Session {
         if have.is_full() {
             self.events.complete();
         }
+        if self.reports_pieces {
+            self.events.have(piece);
+        }
         Worth::Something
     }
 
@@ -135,6 +138,9 @@ impl Session {
         if have.is_full() {
             self.events.complete();
         }
+        if self.reports_pieces {
+            self.events.pieces();
+        }
         Worth::Something
     }
 
@@ -142,6 +148,9 @@ impl Session {
     /// that has yet to get the metadata says nothing for long (libtorrent).
     fn told_pieces(&mut self, geometry: &Geometry) {
         if !mem::replace(&mut self.knows_pieces, true) {
+            if self.reports_pieces {
+                self.events.pieces();
+            }
             self.offer_fast_pieces(geometry);
         }
     }

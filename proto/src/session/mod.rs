@@ -3,8 +3,8 @@
 //! Owns the rules of the conversation: who may say what when, which requests wait, when silence is too long.
 //! Refuses sockets, clocks, file data and policy: whom to unchoke is the driver's to decide, and a session
 //! that has to end says why and nothing else. The split: this file is the driver's side; `wire` cuts the peer's
-//! stream, `greeting` opens it, `messages`, `requests` and `metadata` say what is in it, `outgoing` what goes out;
-//! `deadlines` is time's.
+//! stream, `greeting` opens it, `messages`, `requests` and `metadata` say what is in it, `showing` which pieces the peer
+//! knows of, `outgoing` what goes out; `deadlines` is time's.
 
 mod budget;
 mod clock;
@@ -20,6 +20,7 @@ mod metadata;
 mod outgoing;
 mod phase;
 mod requests;
+mod showing;
 mod wire;
 
 use std::{mem, net::IpAddr, time::Instant};
@@ -34,6 +35,7 @@ use self::{
     metadata::Extended,
     phase::{End, Failure, Phase},
     requests::Requests,
+    showing::Shown,
 };
 pub use self::{
     config::{MAX_CONTROL_LEN, MAX_KEPT_LEN, Seeding, SessionConfig},
@@ -69,7 +71,7 @@ use crate::{
 /// session.handle_input(now, Input::Received(&theirs))?;
 /// assert_eq!(session.poll_output(), Output::Event(Event::InfoHash(info_hash)));
 ///
-/// let seeding = Seeding { geometry: Geometry::for_len(1_000_000)?, metadata_len: 400 };
+/// let seeding = Seeding { geometry: Geometry::for_len(1_000_000)?, metadata_len: 400, begins_empty: false };
 /// session.handle_input(now, Input::Accept { seeding })?;
 /// assert_eq!(session.poll_output(), Output::Event(Event::PeerId(peer_id)));
 /// let Output::Transmit(Transmit::Bytes(ours)) = session.poll_output() else { panic!() };
@@ -110,6 +112,10 @@ pub struct Session {
     knows_pieces: bool,
     /// Absent until the peer first tells of a piece: most sessions of a young swarm never pay for it.
     peer_have: Option<Bitfield>,
+    /// The driver wants to know which pieces the peer has.
+    reports_pieces: bool,
+    /// Of which pieces the peer knows that we have them; absent where it knows of all.
+    shown: Option<Shown>,
 }
 
 impl Session {
@@ -139,6 +145,8 @@ impl Session {
             peer_id: None,
             knows_pieces: false,
             peer_have: None,
+            reports_pieces: false,
+            shown: None,
         }
     }
 
@@ -213,6 +221,12 @@ impl Session {
         self.holds_blocks = hold;
     }
 
+    /// Whether it is told from now on which pieces the peer has ([`Event::Pieces`], [`Event::Have`]). Not by default:
+    /// peers say so thousands of times a second.
+    pub const fn report_pieces(&mut self, report: bool) {
+        self.reports_pieces = report;
+    }
+
     /// How many requests wait for their blocks.
     #[must_use]
     pub fn queued_requests(&self) -> usize {
@@ -235,6 +249,12 @@ impl Session {
     #[must_use]
     pub fn peer_have(&self) -> u32 {
         self.peer_have.as_ref().map_or(0, Bitfield::count)
+    }
+
+    /// Which pieces the peer has, by its own account; `None` until it has said that it has any.
+    #[must_use]
+    pub const fn peer_pieces(&self) -> Option<&Bitfield> {
+        self.peer_have.as_ref()
     }
 
     /// Whether the peer has said that it asks for nothing, be it a seed or not (BEP 21).
@@ -282,6 +302,14 @@ impl Session {
                 self.suggest(piece);
                 Ok(())
             }
+            Input::Show(pieces) => {
+                self.show(pieces.iter().copied());
+                Ok(())
+            }
+            Input::ShowEverything => {
+                self.show_everything();
+                Ok(())
+            }
             Input::Blocked => {
                 self.clock.blocked.get_or_insert(self.clock.now);
                 Ok(())
@@ -309,5 +337,6 @@ impl Session {
         self.control = BytesMut::new();
         self.requests = Requests::default();
         self.extended = Extended::default();
+        self.shown = None;
     }
 }

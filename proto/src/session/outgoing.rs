@@ -16,7 +16,8 @@ impl Session {
         let (Phase::PeerId { seeding } | Phase::Open { seeding }) = self.phase else { return };
         let known = self.peer_have.as_ref().is_some_and(|have| have.contains(piece));
         let Some(piece) = seeding.geometry.piece(piece.get()) else { return };
-        if self.negotiated.fast && !known && self.control.len() <= self.config.max_control_len {
+        let may_suggest = self.negotiated.fast && self.shown.is_none();
+        if may_suggest && !known && self.control.len() <= self.config.max_control_len {
             Message::Suggest { index: piece.get() }.encode(&mut self.control);
         }
     }
@@ -37,6 +38,7 @@ impl Session {
     }
 
     fn take_transmit(&mut self) -> Option<Transmit> {
+        self.tell_of_pieces();
         if !self.control.is_empty() {
             return Some(Transmit::Bytes(mem::take(&mut self.control).freeze()));
         }
@@ -55,6 +57,6 @@ impl Session {
     /// Whether something is still to be sent, or the driver has still to say whether there is.
     pub(super) fn owes_anything(&self) -> bool {
         let has_nothing = self.control.is_empty() && self.requests.is_empty() && self.extended.owes_nothing();
-        !has_nothing || matches!(self.phase, Phase::Accept { .. })
+        !has_nothing || self.has_pieces_to_tell_of() || matches!(self.phase, Phase::Accept { .. })
     }
 }

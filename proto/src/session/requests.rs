@@ -104,7 +104,9 @@ impl Session {
 
     /// Tells a peer that has next to nothing what it may ask for at once; later it has something to trade.
     pub(super) fn offer_fast_pieces(&mut self, geometry: &Geometry) {
-        let (Some(info_hash), true) = (&self.info_hash, self.negotiated.fast && !self.unchoked) else {
+        // Where pieces are shown, that set would be another one that nobody chose.
+        let may_offer = self.negotiated.fast && !self.unchoked && self.shown.is_none();
+        let (Some(info_hash), true) = (&self.info_hash, may_offer) else {
             return;
         };
         // BEP 6: no set for those who have at least as many pieces as are in it.
@@ -135,7 +137,9 @@ impl Session {
         };
         // BEP 3: data goes when one side is interested and the other isn't choking. A request that crosses with
         // our choke on the wire is nobody's fault.
-        let may_ask = self.interested && (self.unchoked || self.requests.may_go_choked(block));
+        let may_ask = self.is_shown(block.piece())
+            && self.interested
+            && (self.unchoked || self.requests.may_go_choked(block));
         if may_ask && !self.is_full() {
             self.requests.push(block);
             Ok(Worth::Something)

@@ -16,6 +16,7 @@ mod session_fast;
 mod session_floods;
 mod session_laws;
 mod session_opening;
+mod session_showing;
 mod support;
 mod udp;
 mod vectors;

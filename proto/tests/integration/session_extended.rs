@@ -6,8 +6,8 @@ use distributor_proto::{
 };
 
 use crate::support::{
-    Driver, EXTENDED, METADATA_LEN, OUR_METADATA_ID, THEIR_METADATA_ID, config, frames, geometry,
-    handshake_with, seeding, their_extended_handshake, violation,
+    Driver, EXTENDED, METADATA_LEN, OUR_METADATA_ID, THEIR_METADATA_ID, config, frames, handshake_with,
+    seeding, their_extended_handshake, violation,
 };
 
 /// A message of the peer's about metadata.
@@ -114,7 +114,7 @@ fn rejects_metadata_requests_beyond_what_may_wait() {
     let metadata_len = METADATA_LEN * 1000;
     let mut driver = Driver::new(config());
     driver.receive(&handshake_with(EXTENDED)).unwrap();
-    driver.input(Input::Accept { seeding: Seeding { metadata_len, geometry: geometry() } }).unwrap();
+    driver.input(Input::Accept { seeding: Seeding { metadata_len, ..seeding() } }).unwrap();
     driver.say(&[Message::Extended { id: 0, payload: &their_extended_handshake() }]).unwrap();
     driver.forget();
     driver.input(Input::Blocked).unwrap();

@@ -34,7 +34,7 @@ pub(crate) fn geometry() -> Geometry {
 }
 
 pub(crate) fn seeding() -> Seeding {
-    Seeding { geometry: geometry(), metadata_len: METADATA_LEN }
+    Seeding { geometry: geometry(), metadata_len: METADATA_LEN, begins_empty: false }
 }
 
 pub(crate) fn handshake() -> [u8; 68] {

@@ -92,7 +92,7 @@ impl Vector {
         Self {
             name,
             info_hash: info_hash.unwrap(),
-            seeding: Seeding { geometry, metadata_len: metadata_len.unwrap() },
+            seeding: Seeding { geometry, metadata_len: metadata_len.unwrap(), begins_empty: false },
             peer: peer.unwrap(),
             dialled,
             portions,

@@ -80,9 +80,9 @@ pub(super) struct Connection<'a> {
 
 type MetadataWork = Pin<Box<dyn Future<Output = Result<Bytes, MetadataError>> + Send>>;
 
-/// What is said to the peer of a torrent.
-pub(super) fn seeding(torrent: &Torrent) -> Seeding {
-    Seeding { geometry: torrent.geometry(), metadata_len: torrent.metadata_len() }
+/// What is said to the peer of a torrent; that there is nothing yet, where it is shown pieces one by one.
+pub(super) fn seeding(torrent: &Torrent, begins_empty: bool) -> Seeding {
+    Seeding { geometry: torrent.geometry(), metadata_len: torrent.metadata_len(), begins_empty }
 }
 
 impl<'a> Connection<'a> {

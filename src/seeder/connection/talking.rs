@@ -93,7 +93,7 @@ impl Connection<'_> {
                 }
                 let torrent =
                     self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
-                self.input(Input::Accept { seeding: seeding(&torrent) })?;
+                self.input(Input::Accept { seeding: seeding(&torrent, false) })?;
                 self.join(torrent)?;
             }
             Event::PeerId(peer_id) => {
@@ -107,6 +107,7 @@ impl Connection<'_> {
             }
             Event::Interested => self.seat.set_interested(true, Instant::now()),
             Event::NotInterested => self.seat.set_interested(false, Instant::now()),
+            Event::Pieces | Event::Have(_) => {}
             Event::Complete => return Err(Closed::BothSeeds),
             Event::Finished => self.finished = true,
         }
