@@ -9,17 +9,19 @@
 //! | `selection` | whom an asker is told of: its rack, and somebody far if it is a gateway |
 //! | `gateways` | which hosts of a rack are gateways, and who takes the place of one that does nothing |
 //! | `super_seed` | which piece the origin shows to which gateway |
+//! | `window` | how many pieces are on their way from the origin at a time |
 
 mod gateways;
 mod selection;
-// Until the seeder goes by it, only swarms on paper do.
-#[cfg(any(test, feature = "simulation"))]
 mod super_seed;
+mod window;
 
 pub(crate) use self::gateways::{Host, STALL, Standing, Why, review, wants_gateway};
 pub(crate) use self::selection::{Asker, Racks, choose};
+pub(crate) use self::super_seed::SuperSeed;
 #[cfg(any(test, feature = "simulation"))]
-pub(crate) use self::super_seed::{SuperSeed, window};
+pub(crate) use self::super_seed::window;
+pub(crate) use self::window::Window;
 
 /// Hosts that stand so near each other that what passes between them costs nobody else anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -203,3 +203,57 @@ fn keeps_a_second_or_two_of_the_origins_rate_on_the_way() {
     assert_eq!(window(0, 128 << 10), MIN_WINDOW);
     assert_eq!(window(u64::MAX, 0), usize::MAX);
 }
+
+#[test]
+fn takes_what_was_sent_for_got_after_a_while_and_shows_more_at_once() {
+    let mut room = Room::new(100, &[10, 11]);
+    let shown = room.reveal(WINDOW);
+    let (id, piece) = shown[0];
+    room.now += SLOW / 4;
+    assert_eq!(room.seed.sent(id, piece, room.now), Some(SLOW / 4));
+    assert_eq!(room.seed.everywhere.of(piece).held, 0);
+    assert_eq!(room.reveal(WINDOW).len(), 1, "there is room on the link");
+    room.now += LANDED;
+    room.reveal(WINDOW);
+    let copies = room.seed.everywhere.of(piece);
+    assert_eq!((copies.held, copies.promised), (1, 0));
+    assert_eq!(room.seed.sent(id, piece, room.now), None, "again, for whatever reason");
+}
+
+#[test]
+fn counts_what_was_sent_unasked_and_takes_back_what_a_leaving_peer_was_sent() {
+    let mut room = Room::new(100, &[10, 11]);
+    let piece = room.geometry.piece(7).unwrap();
+    assert_eq!(room.seed.sent(10, piece, room.now), None);
+    assert_eq!(room.seed.everywhere.of(piece).held, 1);
+    for (id, piece) in room.reveal(WINDOW) {
+        room.seed.sent(id, piece, room.now);
+    }
+    room.seed.leave(&10);
+    room.seed.leave(&11);
+    assert!(room.geometry.pieces().all(|piece| {
+        let copies = room.seed.everywhere.of(piece);
+        (copies.held, copies.promised) == (0, 0)
+    }));
+}
+
+#[test]
+fn promises_nothing_to_one_who_sees_everything() {
+    let mut room = Room::new(8, &[10, 11]);
+    room.reveal(WINDOW);
+    room.seed.sees_everything(&10);
+    assert_eq!(room.seed.peers[&10].promised, []);
+    assert!(room.reveal(WINDOW).iter().all(|(id, _)| *id == 11));
+}
+
+#[test]
+fn goes_on_with_the_rarest_where_uplinks_need_not_be_spared() {
+    let mut room = Room::new(8, &[10, 11]);
+    for piece in room.geometry.pieces().skip(1) {
+        room.has(10, piece);
+    }
+    room.seed.spare_uplinks(false);
+    let shown = room.reveal(WINDOW);
+    assert_eq!(shown[0].1.get(), 0, "what nobody has goes first");
+    assert_eq!(shown.len(), 9, "then what the other lacks, and the first piece again");
+}
