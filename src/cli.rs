@@ -327,6 +327,7 @@ mod tests {
             &["distributor", "serve", "--upload-slots", "0", "."],
             &["distributor", "serve", "--optimistic-slots", "0", "."],
             &["distributor", "serve", "--choking", "mine", "."],
+            &["distributor", "serve", "--super-seeding", "yes", "."],
             &["distributor", "serve", "--max-upload-rate", "fast", "."],
             &["distributor", "serve", "--rack-prefix-v4", "33", "."],
             &["distributor", "serve", "--dscp", "64", "."],

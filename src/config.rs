@@ -6,6 +6,7 @@ mod dscp;
 mod named;
 mod proxies;
 mod rates;
+mod super_seeding;
 mod watch;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -20,6 +21,7 @@ pub use self::dscp::{Dscp, DscpError};
 use self::named::read_and_written_by_name;
 pub use self::proxies::{TrustedProxy, TrustedProxyError};
 pub use self::rates::{UploadRate, UploadRateError, UploadRates};
+pub use self::super_seeding::{SuperSeeding, SuperSeedingError};
 pub use self::watch::{IgnoreGlob, IgnoreGlobError, WatchConfig, WatchMode, WatchModeError};
 use crate::topology::Topology;
 
@@ -201,6 +203,8 @@ pub struct SeederConfig {
     /// How many pieces a peer that understands it may ask for before it has a slot (BEP 6, "allowed fast"), so that
     /// it has something to trade; 2 by default.
     pub allowed_fast: u32,
+    /// Whether pieces are shown one by one.
+    pub super_seeding: SuperSeeding,
     /// Whether connections are encrypted.
     pub encryption: Encryption,
     /// Whether downloaders that have announced themselves and not come by are dialled; true by default.
@@ -220,6 +224,7 @@ impl Default for SeederConfig {
             rates: UploadRates::default(),
             dscp: None,
             allowed_fast: 2,
+            super_seeding: SuperSeeding::default(),
             encryption: Encryption::default(),
             dial: true,
             limits: PeerLimits::default(),
@@ -493,6 +498,14 @@ mod tests {
             assert_eq!(kernel.to_string().parse::<Sha1Kernel>().unwrap(), kernel);
         }
         assert!("AVX".parse::<Sha1Kernel>().is_err());
+    }
+
+    #[test]
+    fn reads_the_names_of_ways_to_show_pieces() {
+        for way in SuperSeeding::ALL {
+            assert_eq!(way.to_string().parse::<SuperSeeding>().unwrap(), way);
+        }
+        assert!("yes".parse::<SuperSeeding>().is_err());
     }
 
     #[test]

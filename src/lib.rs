@@ -93,8 +93,9 @@ pub use config::{
     AddrError, AdvertisedAddr, AnnounceUrl, AnnounceUrlError, Choking, ChokingConfig, ChokingError, Config,
     DEFAULT_HTTP_PORT, DEFAULT_PEERS_PORT, Dscp, DscpError, Encryption, EncryptionError, HashingConfig,
     HttpConfig, IgnoreGlob, IgnoreGlobError, ListenAddr, PeerLimits, SeederConfig, Sha1Kernel,
-    Sha1KernelError, TorrentsConfig, TrustedProxy, TrustedProxyError, UploadRate, UploadRateError,
-    UploadRates, UploadSlots, UploadSlotsError, WatchConfig, WatchMode, WatchModeError,
+    Sha1KernelError, SuperSeeding, SuperSeedingError, TorrentsConfig, TrustedProxy, TrustedProxyError,
+    UploadRate, UploadRateError, UploadRates, UploadSlots, UploadSlotsError, WatchConfig, WatchMode,
+    WatchModeError,
 };
 pub use files::RootError;
 pub use hasher::{

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use crate::config::{Choking, ChokingConfig, Dscp, SeederConfig, UploadRate, UploadRates, UploadSlots};
+use crate::config::{
+    Choking, ChokingConfig, Dscp, SeederConfig, SuperSeeding, UploadRate, UploadRates, UploadSlots,
+};
 
 /// What `serve` takes of that.
 #[derive(Debug, Args)]
@@ -42,6 +44,11 @@ pub(super) struct UploadArgs {
     /// Mark packets to peers: a DSCP from 0 to 63, or its name such as le, cs1, af11 or ef
     #[arg(long, value_name = "DSCP")]
     dscp: Option<Dscp>,
+
+    /// Show pieces one by one, each to one peer first, which passes it on (on), show all of them at once (off), or by
+    /// how many hosts download a file (auto)
+    #[arg(long, value_name = "MODE", default_value_t)]
+    super_seeding: SuperSeeding,
 }
 
 impl UploadArgs {
@@ -62,5 +69,6 @@ impl UploadArgs {
         };
         config.rates = self.rates();
         config.dscp = self.dscp;
+        config.super_seeding = self.super_seeding;
     }
 }
