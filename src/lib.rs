@@ -26,7 +26,7 @@
 //! | `catalog` | path and info hash to torrent; the newest file of a directory |
 //! | `hasher` | the pieces of files to SHA-1, many at a time; how far that is |
 //! | `tracker` | swarms: who is in them, for how long, who is told of whom, and when to come again; values in, values out |
-//! | `racks` | the hosts of swarms by their places: which of them are gateways, and whom to tell of whom |
+//! | `racks` | the hosts of swarms by their places: which are gateways, whom to tell of whom, which piece to show to whom |
 //! | `steering` | who is told of whom, and which piece the origin gives to whom, where racks are known: policies |
 //! | `simulation` | swarms on paper that go by these policies; with the feature of that name |
 //! | `watcher` | events of the file system to files that hold still |
@@ -42,9 +42,9 @@
 //! | `distributor-proto` | the wire without sockets |
 //!
 //! Imports go downward only: `server` > (`http`, `seeder`, `udp`) > (`announce`, `ingest`, `metadata`) >
-//! (`catalog`, `hasher`) > (`racks`, `simulation`, `tracker`) > (`accept`, `disks`, `metrics`, `state`, `steering`, `store`,
-//! `traffic`, `watcher`) > (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't know each
-//! other; `server` joins them. A test holds this.
+//! (`catalog`, `hasher`) > (`racks`, `simulation`, `tracker`) > (`accept`, `disks`, `metrics`, `state`, `steering`,
+//! `store`, `traffic`, `watcher`) > (`config`, `files`) > `topology` > `distributor-proto`. Rooms on one floor don't
+//! know each other; `server` joins them. A test holds this.
 //!
 //! # What is promised
 //!

@@ -37,6 +37,7 @@ mod settling;
 mod slots;
 mod slow_storage;
 mod stress;
+mod super_seeding;
 mod support;
 mod swarming;
 mod swarms;

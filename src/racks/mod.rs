@@ -9,14 +9,17 @@
 //! | `member` | one host: what it says, what is seen of it, whether it gets anywhere |
 //! | `swarm` | the hosts of a swarm by their racks, and which of them are gateways |
 //! | `advice` | what follows for one that asks |
+//! | `showing` | which pieces the origin shows to those who are connected to it |
 //! | `report` | what can be told of it all |
 //!
 //! Swarms lie in shards, each under a lock of its own that is held for one announce, or for the review of one swarm.
-//! The tracker's locks may be taken while it is held, and never the other way round.
+//! The tracker's locks may be taken while it is held, and it may be taken while those of `showing` are; never the other
+//! way round.
 
 mod advice;
 mod member;
 mod report;
+mod showing;
 mod swarm;
 #[cfg(test)]
 mod tests;
@@ -26,9 +29,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use distributor_proto::{AnnounceEvent, AnnounceRequest, InfoHash, PeerId};
+use distributor_proto::{AnnounceEvent, AnnounceRequest, Geometry, InfoHash, PeerId};
 use rand::Rng;
 
 pub(crate) use self::advice::Advice;
@@ -38,11 +41,14 @@ use self::member::Member;
 pub(crate) use self::member::Reports;
 pub(crate) use self::member::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
+pub(crate) use self::showing::{Mailbox, Presence};
+use self::showing::{Post, Showings};
 pub(crate) use self::swarm::Sight;
 use self::swarm::{Changes, Swarm, View};
+use crate::config::SuperSeeding;
 use crate::steering::Rack;
 pub(crate) use crate::steering::Why;
-use crate::topology::{Location, Topology};
+use crate::topology::{Basis, Location, Topology};
 
 /// How many hosts are steered in all swarms together, in about 300 bytes each. Whoever comes when there are as many is
 /// told of others by chance, as if nobody knew where hosts are.
@@ -58,6 +64,7 @@ pub(crate) struct Racks {
     max_hosts: usize,
     /// What follows from it nobody else can foresee.
     keys: RandomState,
+    showings: Arc<Showings>,
 }
 
 #[derive(Debug)]
@@ -89,13 +96,45 @@ pub(crate) struct Reviewed {
 }
 
 impl Racks {
-    pub(crate) fn new(topology: &Arc<Topology>) -> Self {
+    pub(crate) fn new(super_seeding: SuperSeeding, topology: &Arc<Topology>) -> Self {
         let shard = || Shard { topology: Arc::clone(topology), swarms: HashMap::new() };
         Self {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
             hosts: AtomicUsize::new(0),
             max_hosts: MAX_HOSTS,
             keys: RandomState::new(),
+            showings: Showings::new(super_seeding),
+        }
+    }
+
+    /// The origin is connected to a peer for a torrent. Nothing where everybody sees everything.
+    pub(crate) fn connect(
+        &self,
+        info_hash: InfoHash,
+        geometry: Geometry,
+        ip: IpAddr,
+        now: Instant,
+    ) -> Option<Presence> {
+        self.showings.connect(info_hash, geometry, ip, self.post(&info_hash, ip), now)
+    }
+
+    /// Shows what waits for time to pass and for nothing else; to be called every [`TICK`](Self::TICK).
+    pub(crate) fn tick(&self, now: Instant) {
+        self.showings.tick(now);
+    }
+
+    pub(crate) const TICK: Duration = showing::TICK;
+
+    /// Where a host is, and whether it is to be shown pieces: all are but those of a known rack who leave that to others.
+    fn post(&self, info_hash: &InfoHash, ip: IpAddr) -> Post {
+        let ip = ip.to_canonical();
+        let shard = self.shard(info_hash);
+        let (rack, location) = self.locate(&shard.topology, ip);
+        let swarm = shard.swarms.get(info_hash);
+        Post {
+            rack,
+            is_gateway: swarm.is_none_or(|swarm| swarm.is_gateway(ip)),
+            is_guessed: location.basis == Basis::Guess,
         }
     }
 
@@ -215,6 +254,7 @@ impl Racks {
                 }));
             }
         }
+        self.showings.place(|info_hash, ip| self.post(info_hash, ip));
         reviewed
     }
 
@@ -228,6 +268,7 @@ impl Racks {
             }
             shard.swarms.retain(|_, swarm| !swarm.members.is_empty());
         }
+        self.showings.place(|info_hash, ip| self.post(info_hash, ip));
     }
 
     /// Up to `max` places of one swarm or of all, in the order of their swarms and names, from the one on that follows

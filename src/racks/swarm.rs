@@ -140,6 +140,14 @@ impl Swarm {
         }
     }
 
+    /// Whether pieces for its rack may go to this address: to a gateway, to whoever has announced nothing yet, and to
+    /// anybody where nobody said that there is a rack.
+    pub(super) fn is_gateway(&self, ip: IpAddr) -> bool {
+        let mut there = self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX)).peekable();
+        let is_known = |member: &Member| self.racks.get(&member.rack).is_some_and(Members::is_known);
+        there.peek().is_none() || there.any(|(_, member)| member.is_gateway || !is_known(member))
+    }
+
     /// What the origin sees over its connections, all of which are given.
     pub(super) fn see(&mut self, sights: &[Sight], now: Instant) {
         let mut seen: BTreeMap<SocketAddr, Seen> = BTreeMap::new();

@@ -40,10 +40,15 @@ enum Stage {
 impl Dialler {
     /// A downloader that isn't connected has announced itself.
     pub(super) fn announced(&mut self, downloader: Downloader, now: Instant) {
-        let at_address = self.by_address.get(&downloader.addr.ip()).copied().unwrap_or(0);
-        let room = self.known.len() < MAX_DOWNLOADERS && at_address < MAX_PER_ADDRESS;
-        if room && !self.known.contains_key(&downloader) {
+        if self.has_room(downloader.addr.ip()) && !self.known.contains_key(&downloader) {
             self.plan(downloader, Stage::Waiting(0), now + PATIENCE);
+        }
+    }
+
+    /// A downloader is to be connected at once, whatever was planned for it.
+    pub(super) fn appointed(&mut self, downloader: Downloader, now: Instant) {
+        if self.forget(&downloader).is_some() || self.has_room(downloader.addr.ip()) {
+            self.plan(downloader, Stage::Waiting(0), now);
         }
     }
 
@@ -83,6 +88,11 @@ impl Dialler {
             self.forget(&downloader);
             self.plan(downloader, Stage::Waiting(times + 1), now + PUT_OFF);
         }
+    }
+
+    fn has_room(&self, ip: IpAddr) -> bool {
+        let at_address = self.by_address.get(&ip).copied().unwrap_or(0);
+        self.known.len() < MAX_DOWNLOADERS && at_address < MAX_PER_ADDRESS
     }
 
     fn plan(&mut self, downloader: Downloader, stage: Stage, at: Instant) {
@@ -125,6 +135,24 @@ mod tests {
         assert_eq!(dialler.take_due(start + PATIENCE - Duration::from_nanos(1)), None);
         assert_eq!(dialler.take_due(start + PATIENCE), Some((downloader(1), 0)));
         assert_eq!(dialler.take_due(start + PATIENCE), None);
+    }
+
+    #[test]
+    fn dials_at_once_who_is_appointed_whatever_was_planned() {
+        let start = Instant::now();
+        let mut dialler = Dialler::default();
+        dialler.announced(downloader(1), start);
+        for port in [1, 2] {
+            dialler.appointed(downloader(port), start);
+            assert_eq!(dialler.take_due(start), Some((downloader(port), 0)));
+        }
+        assert_eq!(dialler.take_due(start + PATIENCE), None, "once");
+        dialler.appointed(downloader(1), start + PATIENCE);
+        assert_eq!(dialler.take_due(start + PATIENCE), Some((downloader(1), 0)), "also where it was dialled");
+        for port in 3..=MAX_PER_ADDRESS as u16 + 1 {
+            dialler.appointed(downloader(port), start + PATIENCE);
+        }
+        assert_eq!(dialler.known.len(), MAX_PER_ADDRESS);
     }
 
     #[test]

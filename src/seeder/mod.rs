@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use distributor_proto::{MAX_MESSAGE_LEN, PeerId, SessionConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -53,6 +54,7 @@ use crate::disks::Disks;
 use crate::ingest::IngestHandle;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
+use crate::racks::Racks;
 use crate::store::Store;
 use crate::topology::Topology;
 use crate::tracker::{Downloader, Tracker};
@@ -77,6 +79,7 @@ pub(crate) struct Seeder {
     max_connections: usize,
     max_per_address: usize,
     downloaders: mpsc::Receiver<Downloader>,
+    appointed: mpsc::Receiver<Downloader>,
     rates: watch::Receiver<UploadRates>,
     topology: watch::Receiver<Arc<Topology>>,
 }
@@ -99,6 +102,7 @@ struct Shared {
     /// Whether anybody is dialled at all.
     may_dial: bool,
     tracker: Arc<Tracker>,
+    racks: Arc<Racks>,
     /// A permit for each connection that is being made.
     dials: Arc<Semaphore>,
     dials_by_address: Arc<Addresses>,
@@ -125,8 +129,12 @@ pub(crate) struct Neighbours {
     pub(crate) traffic: Arc<Traffic>,
     /// Who is told of peers that are gone.
     pub(crate) tracker: Arc<Tracker>,
+    /// Who says which pieces are shown to whom.
+    pub(crate) racks: Arc<Racks>,
     /// Hosts that have just announced that they download.
     pub(crate) downloaders: mpsc::Receiver<Downloader>,
+    /// Hosts that are to be connected at once.
+    pub(crate) appointed: mpsc::Receiver<Downloader>,
     /// How fast to upload, now and whenever that changes.
     pub(crate) rates: watch::Receiver<UploadRates>,
     /// Where peers are, likewise.
@@ -143,12 +151,13 @@ impl Seeder {
         shutdown: CancellationToken,
     ) -> Self {
         let limits = &config.limits;
-        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, tracker, .. } =
+        let Neighbours { catalog, metadata, disks, ingest, store, metrics, traffic, tracker, racks, .. } =
             neighbours;
-        let Neighbours { mut downloaders, rates, topology, .. } = neighbours;
+        let Neighbours { mut downloaders, mut appointed, rates, topology, .. } = neighbours;
         let places = Arc::clone(&topology.borrow());
         if !config.dial {
             downloaders.close();
+            appointed.close();
         }
         let mut session = SessionConfig::new(our_id);
         session.max_queued_requests = limits.requests;
@@ -182,6 +191,7 @@ impl Seeder {
             dialler: Mutex::default(),
             may_dial: config.dial,
             tracker,
+            racks,
             dials: Arc::new(Semaphore::new(MAX_DIALS)),
             dials_by_address: Addresses::new(MAX_DIALS_PER_ADDRESS),
             hold_off: Mutex::new(HoldOff::new(patience)),
@@ -198,6 +208,7 @@ impl Seeder {
             max_connections: limits.connections,
             max_per_address: limits.per_address,
             downloaders,
+            appointed,
             rates,
             topology,
         }
@@ -213,6 +224,9 @@ impl Seeder {
         let (shared, rates, topology) = (Arc::clone(&self.shared), self.rates.clone(), self.topology.clone());
         connections.spawn(async move { shared.pacer.run(rates, topology, shared.shutdown.clone()).await });
         let mut turns = tokio::time::interval(ROTATION);
+        let mut showing = tokio::time::interval(Racks::TICK);
+        // After a pause, one look sees all that the ones left out would have seen.
+        showing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.shared.dialler().next_due();
             tokio::select! {
@@ -220,6 +234,7 @@ impl Seeder {
                 _ = turns.tick() => {
                     self.shared.slots.rotate(Instant::now(), self.shared.metrics.uploaded.get());
                 }
+                _ = showing.tick() => self.shared.racks.tick(Instant::now()),
                 Ok(()) = self.rates.changed() => {
                     let total = self.rates.borrow_and_update().total;
                     self.shared.slots.set_rate(total.bytes_per_second(), Instant::now());
@@ -239,6 +254,11 @@ impl Seeder {
                 Some(downloader) = self.downloaders.recv() => {
                     if !self.shared.is_connected(&downloader) {
                         self.shared.dialler().announced(downloader, Instant::now());
+                    }
+                }
+                Some(downloader) = self.appointed.recv() => {
+                    if !self.shared.is_connected(&downloader) {
+                        self.shared.dialler().appointed(downloader, Instant::now());
                     }
                 }
                 () = sleep_until(due), if due.is_some() => {

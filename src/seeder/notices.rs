@@ -3,12 +3,14 @@
 //! of every peer, what all connections share.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use super::slots::Decisions;
+use crate::racks::Mailbox;
 
 /// What is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) enum Notice {
     Displaced,
     /// The choker has decided; whether the peer is to be unchoked.
     Decision(bool),
+    /// There is something in the mailbox.
+    Letters,
 }
 
 /// One connection's notices.
@@ -30,7 +34,14 @@ pub(super) struct Notices {
     waits: FuturesUnordered<Wait>,
 }
 
-type Wait = Pin<Box<dyn Future<Output = (Notice, Option<Decisions>)> + Send>>;
+type Wait = Pin<Box<dyn Future<Output = (Notice, Option<Source>)> + Send>>;
+
+/// What there is more to hear from.
+#[derive(Debug)]
+enum Source {
+    Decisions(Decisions),
+    Mailbox(Arc<Mailbox>),
+}
 
 impl Notices {
     pub(super) fn new(
@@ -53,9 +64,11 @@ impl Notices {
     /// The next one.
     pub(super) async fn next(&mut self) -> Notice {
         match self.waits.next().await {
-            Some((notice, decisions)) => {
-                if let Some(decisions) = decisions {
-                    self.wait_for_decision(decisions);
+            Some((notice, source)) => {
+                match source {
+                    Some(Source::Decisions(decisions)) => self.wait_for_decision(decisions),
+                    Some(Source::Mailbox(mailbox)) => self.wait_for_letters(mailbox),
+                    None => {}
                 }
                 notice
             }
@@ -74,7 +87,15 @@ impl Notices {
     fn wait_for_decision(&self, mut decisions: Decisions) {
         self.waits.push(Box::pin(async {
             let unchoked = decisions.next().await;
-            (Notice::Decision(unchoked), Some(decisions))
+            (Notice::Decision(unchoked), Some(Source::Decisions(decisions)))
+        }));
+    }
+
+    /// From now on it is told when something comes into its mailbox, or has come.
+    pub(super) fn wait_for_letters(&self, mailbox: Arc<Mailbox>) {
+        self.waits.push(Box::pin(async {
+            mailbox.wait().await;
+            (Notice::Letters, Some(Source::Mailbox(mailbox)))
         }));
     }
 }

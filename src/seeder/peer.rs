@@ -23,6 +23,7 @@ use crate::accept::Admission;
 use crate::catalog::Torrent;
 use crate::config::Encryption;
 use crate::ingest::Doubt;
+use crate::racks::Presence;
 use crate::tracker::Downloader;
 
 /// How long a connection may take to be made.
@@ -129,7 +130,11 @@ impl Shared {
         let handshaking = self.half_open.enter();
         self.socket.apply(&stream)?;
         let info_hash = torrent.info_hash();
-        let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding(torrent, false));
+        let presence = self.racks.connect(info_hash, torrent.geometry(), addr.ip(), began);
+        let begins_empty = presence.as_ref().is_some_and(Presence::begins_empty);
+        let seeding = seeding(torrent, begins_empty);
+        let mut session = Session::connect(began, self.session, addr.ip(), info_hash, seeding);
+        session.report_pieces(presence.is_some());
         let hello = match session.poll_output() {
             Output::Transmit(Transmit::Bytes(handshake)) => handshake,
             // It says nothing else before the peer has spoken.
@@ -139,7 +144,8 @@ impl Shared {
         let opened = self.open(opening, began, &handshaking).await?;
         drop(permit);
         let torrent = Arc::clone(torrent);
-        let mut connection = Connection::dialled(opened, addr, session, handshaking, torrent, self)?;
+        let mut connection =
+            Connection::dialled(opened, addr, session, handshaking, torrent, presence, self)?;
         self.metrics.peers.inc();
         let closed = connection.run().await;
         self.metrics.peers.dec();

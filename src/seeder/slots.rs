@@ -59,6 +59,8 @@ struct Occupant {
     unchoked: watch::Sender<bool>,
     /// None while it isn't interested.
     standing: Option<Standing>,
+    /// Until then it is a guest: it waits for its turn as everybody does, and is unchoked meanwhile.
+    guest_until: Option<Instant>,
 }
 
 impl Slots {
@@ -100,6 +102,7 @@ impl Slots {
             last_rate: 0,
             unchoked,
             standing: None,
+            guest_until: None,
         };
         seats.by_id.insert(id, occupant);
         Seat { id, slots: Arc::clone(self), decision, counters }
@@ -126,9 +129,11 @@ impl Slots {
             debug!(slots, "upload slots");
             seats.rules = Rules::new(&self.config, slots);
         }
+        let leaving = seats.end_visits(now);
         seats.last_turns.retain(|_, end| now.saturating_duration_since(*end) < TURNS_REMEMBERED);
         seats.by_id.values().for_each(|occupant| occupant.counters.sample(now));
         seats.decide(now);
+        leaving.into_iter().for_each(|id| seats.refresh(id));
     }
 }
 
@@ -140,7 +145,9 @@ fn adapted(config: &ChokingConfig, rate: Option<NonZeroU64>, now: Instant) -> Op
 impl Seats {
     /// How many slots there are to be from now on, if others than so far.
     fn adapt(&mut self, now: Instant, uploaded: u64) -> Option<usize> {
-        let interested = self.by_id.values().filter(|occupant| occupant.standing.is_some()).count();
+        let is_candidate =
+            |occupant: &&Occupant| occupant.standing.is_some() && occupant.guest_until.is_none();
+        let interested = self.by_id.values().filter(is_candidate).count();
         let Adapted { capacity, meter } = self.adapted.as_mut()?;
         let rate = meter.read(now, uploaded)?;
         let waiting = interested.saturating_sub(self.unchoked);
@@ -154,18 +161,50 @@ impl Seats {
             self.unchoked -= usize::from(is_unchoked(occupant.standing));
             self.unchoked += usize::from(is_unchoked(standing));
             occupant.standing = standing;
-            occupant.counters.set_standing(standing.is_some(), is_unchoked(standing));
+            let (is_guest, has_slot) = (occupant.guest_until.is_some(), is_unchoked(standing));
             occupant.unchoked.send_if_modified(|value| {
-                let changed = *value != is_unchoked(standing);
-                *value = is_unchoked(standing);
-                changed
+                // A guest is unchoked once it is interested, and isn't choked when it has fetched what it was shown.
+                let is_unchoked = has_slot || is_guest && (standing.is_some() || *value);
+                std::mem::replace(value, is_unchoked) != is_unchoked
             });
+            occupant.counters.set_standing(standing.is_some(), *occupant.unchoked.borrow());
         }
+    }
+
+    fn refresh(&mut self, id: u64) {
+        if let Some(occupant) = self.by_id.get(&id) {
+            self.set_standing(id, occupant.standing);
+        }
+    }
+
+    fn invite(&mut self, id: u64, now: Instant) {
+        let Some(occupant) = self.by_id.get_mut(&id) else { return };
+        if occupant.guest_until.replace(now + choker::TURN).is_some() {
+            return;
+        }
+        if matches!(occupant.standing, Some(Standing::Unchoked { .. })) {
+            // Others may have its slot.
+            self.set_standing(id, Some(Standing::Waiting { since: now }));
+            self.decide(now);
+        } else {
+            self.refresh(id);
+        }
+    }
+
+    /// Whose visit is over is a guest no longer, and loses what it was given for it unless it has its turn now.
+    fn end_visits(&mut self, now: Instant) -> Vec<u64> {
+        let is_over = |occupant: &Occupant| occupant.guest_until.is_some_and(|until| until <= now);
+        let mut leaving = Vec::new();
+        for (id, occupant) in self.by_id.iter_mut().filter(|(_, occupant)| is_over(occupant)) {
+            occupant.guest_until = None;
+            leaving.push(*id);
+        }
+        leaving
     }
 
     fn decide(&mut self, now: Instant) {
         let interested = self.by_id.iter().filter_map(|(id, occupant)| {
-            let standing = occupant.standing?;
+            let standing = occupant.standing.filter(|_| occupant.guest_until.is_none())?;
             let Occupant { host, group, counters, .. } = occupant;
             let rate = match standing {
                 Standing::Unchoked { .. } => counters.rate(),
@@ -206,11 +245,12 @@ impl Seat {
     /// The peer became interested, or lost interest: it waits for a turn or leaves its slot to others.
     pub(super) fn set_interested(&self, interested: bool, now: Instant) {
         let mut seats = self.slots.seats();
-        let standing = seats.by_id.get(&self.id).and_then(|occupant| occupant.standing);
+        let Some(occupant) = seats.by_id.get(&self.id) else { return };
+        let (standing, is_guest) = (occupant.standing, occupant.guest_until.is_some());
         match (standing, interested) {
             (None, true) => {
                 // Where a slot is free nobody waits for it.
-                let standing = match seats.unchoked < seats.rules.slots {
+                let standing = match !is_guest && seats.unchoked < seats.rules.slots {
                     true => Standing::Unchoked { since: now, optimistic: false },
                     false => Standing::Waiting { since: now },
                 };
@@ -224,6 +264,12 @@ impl Seat {
             }
             (None, false) | (Some(_), true) => {}
         }
+    }
+
+    /// The peer is to fetch something now that was meant for it: it is unchoked for about a turn from now on, beside
+    /// those who have slots. How many are invited is others' to bound.
+    pub(super) fn invite(&self, now: Instant) {
+        self.slots.seats().invite(self.id, now);
     }
 
     /// What the choker decides from now on.
@@ -299,6 +345,44 @@ mod tests {
         b.set_interested(true, now);
         slots.rotate(now + choker::TURN, 0);
         assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b)], [false, true]);
+    }
+
+    #[test]
+    fn a_guest_waits_for_no_slot_and_takes_none() {
+        let now = Instant::now();
+        let slots = Slots::one();
+        let [mut a, mut b, mut c] = [1, 2, 3].map(|host| slots.take_seat([10, 0, 0, host].into()));
+        a.set_interested(true, now);
+        b.invite(now);
+        assert!(!is_unchoked(&mut b), "it hasn't said that it is interested");
+        b.set_interested(true, now);
+        assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b)], [true, true]);
+        b.set_interested(false, now);
+        assert!(is_unchoked(&mut b), "it may come back for the next piece");
+        b.set_interested(true, now);
+        c.set_interested(true, now);
+        slots.rotate(now + choker::TURN / 2, 0);
+        assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b), is_unchoked(&mut c)], [true, true, false]);
+        b.invite(now + choker::TURN / 2);
+        slots.rotate(now + choker::TURN, 0);
+        assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b), is_unchoked(&mut c)], [false, true, true]);
+        slots.rotate(now + choker::TURN / 2 * 3, 0);
+        assert_eq!([is_unchoked(&mut b), is_unchoked(&mut c)], [false, true], "its time is over");
+        assert_eq!(slots.seats().unchoked, 1);
+    }
+
+    #[test]
+    fn who_becomes_a_guest_leaves_its_slot_to_others() {
+        let now = Instant::now();
+        let slots = Slots::one();
+        let [mut a, mut b] = [1, 2].map(|host| slots.take_seat([10, 0, 0, host].into()));
+        a.set_interested(true, now);
+        b.set_interested(true, now);
+        a.invite(now);
+        assert_eq!([is_unchoked(&mut a), is_unchoked(&mut b)], [true, true]);
+        drop(b);
+        slots.rotate(now + choker::TURN, 0);
+        assert!(is_unchoked(&mut a), "there is a slot for it, and nobody else");
     }
 
     #[test]

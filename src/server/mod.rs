@@ -215,7 +215,7 @@ impl Server {
         let catalog = Arc::new(Catalog::new(Arc::clone(&self.roots)));
         let tracker = Arc::new(Tracker::new(self.config.http.max_announce_rate.get(), Instant::now()));
         let topology = self.topology.subscribe();
-        let racks = Arc::new(Racks::new(&topology.borrow()));
+        let racks = Arc::new(Racks::new(self.config.seeder.super_seeding, &topology.borrow()));
         let store = Arc::new(Store::new(Arc::clone(&self.roots)));
 
         let (state, writer) = self.state.unzip();
@@ -234,6 +234,7 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let traffic = Arc::new(Traffic::default());
         let (downloaders, announced) = mpsc::channel(MAX_ANNOUNCED);
+        let (gateways, appointed) = mpsc::channel(MAX_ANNOUNCED);
         let swarms = Swarms::new(
             Arc::clone(&tracker),
             Arc::clone(&racks),
@@ -246,7 +247,7 @@ impl Server {
             tracker: Arc::clone(&tracker),
             traffic: Arc::clone(&traffic),
             metrics: Arc::clone(&metrics),
-            appointed: downloaders.clone(),
+            appointed: gateways,
             topology,
         };
         let metadata = Metadata::new(state);
@@ -260,7 +261,9 @@ impl Server {
             metrics: Arc::clone(&metrics),
             traffic: Arc::clone(&traffic),
             tracker: Arc::clone(&tracker),
+            racks: Arc::clone(&racks),
             downloaders: announced,
+            appointed,
             rates: self.rates.subscribe(),
             topology: self.topology.subscribe(),
         };

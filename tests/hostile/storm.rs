@@ -37,7 +37,10 @@ fn honest_peers_get_every_byte_while_addresses_are_held_off() {
 }
 
 fn storm(strength: Strength) {
-    let mut seed = Seed::with(LEN, |setup| setup.option("--handshake-timeout", "2").quiet());
+    let mut seed = Seed::with(LEN, |setup| {
+        // The honest ones ask for all of it from the first byte on.
+        setup.option("--handshake-timeout", "2").option("--super-seeding", "off").quiet()
+    });
     let big = Contents::new(5, FILE);
     big.write(seed.directory().join("big"));
     let torrent = seed.server.torrent("big");

@@ -32,6 +32,7 @@ use super::slots::Seat;
 use super::transport::{READ_LEN, Transport};
 use crate::catalog::Torrent;
 use crate::metadata::MetadataError;
+use crate::racks::Presence;
 use crate::store::OpenFile;
 use crate::traffic::Entry;
 
@@ -56,6 +57,8 @@ pub(super) struct Connection<'a> {
     membership: Option<Membership>,
     /// Once it is known who the peer is.
     shown: Option<Entry>,
+    /// Once it is known what the peer wants, where pieces may be shown one by one.
+    presence: Option<Presence>,
     torrent: Option<Arc<Torrent>>,
     /// Opened when the first block is asked for.
     file: Option<Arc<OpenFile>>,
@@ -104,10 +107,11 @@ impl<'a> Connection<'a> {
         session: Session,
         handshaking: Handshaking,
         torrent: Arc<Torrent>,
+        presence: Option<Presence>,
         shared: &'a Shared,
     ) -> Result<Self, Closed> {
         let mut connection = Self::new(opened, addr, Way::Dialled, session, handshaking, shared)?;
-        connection.join(torrent)?;
+        connection.join(torrent, presence)?;
         Ok(connection)
     }
 
@@ -136,6 +140,7 @@ impl<'a> Connection<'a> {
             agreed: opened.info_hash,
             membership: None,
             shown: None,
+            presence: None,
             torrent: None,
             file: None,
             file_used: now,
@@ -224,6 +229,7 @@ impl<'a> Connection<'a> {
             Notice::Displaced if self.is_greeted() => Ok(()),
             Notice::Displaced => Err(Closed::Displaced),
             Notice::Decision(unchoked) => self.on_decision(unchoked),
+            Notice::Letters => self.open_letters(),
         }
     }
 

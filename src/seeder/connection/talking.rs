@@ -1,17 +1,19 @@
 //! What a connection and its session tell each other: bytes that came, decisions of the choker; and what follows from what
 //! the peer says.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use distributor_proto::{Event, Input, Output, PeerId, Transmit};
+use distributor_proto::{Bitfield, Event, Input, Output, PeerId, Transmit};
 use tracing::trace;
 
 use super::{Connection, seeding};
 use crate::catalog::Torrent;
 use crate::metadata::MetadataError;
+use crate::racks::Presence;
 use crate::seeder::closed::Closed;
 use crate::seeder::outgoing::Item;
 use crate::seeder::roster::Way;
@@ -57,6 +59,9 @@ impl Connection<'_> {
                 if let Some(membership) = &self.membership {
                     membership.spread().upload(block.piece(), SystemTime::now);
                 }
+                if let Some(presence) = &mut self.presence {
+                    presence.sent(block, Instant::now);
+                }
                 self.outgoing.push(Item::Block(header, block));
             }
             Transmit::Metadata { header, range } => match (&self.metadata, &self.torrent) {
@@ -93,13 +98,22 @@ impl Connection<'_> {
                 }
                 let torrent =
                     self.shared.catalog.by_info_hash(&info_hash).ok_or(Closed::Unknown(info_hash))?;
-                self.input(Input::Accept { seeding: seeding(&torrent, false) })?;
-                self.join(torrent)?;
+                let (geometry, ip) = (torrent.geometry(), self.addr.ip());
+                let presence = self.shared.racks.connect(info_hash, geometry, ip, Instant::now());
+                // Before it is accepted, for what it has may have come together with its handshake.
+                self.session.report_pieces(presence.is_some());
+                let begins_empty = presence.as_ref().is_some_and(Presence::begins_empty);
+                self.input(Input::Accept { seeding: seeding(&torrent, begins_empty) })?;
+                self.join(torrent, presence)?;
             }
             Event::PeerId(peer_id) => {
                 self.handshaking = None;
                 if let Some(membership) = &mut self.membership {
                     membership.introduce(peer_id).map_err(|_| Closed::Duplicate)?;
+                }
+                if let Some(presence) = &self.presence {
+                    presence.introduced();
+                    self.notices.wait_for_letters(Arc::clone(presence.mailbox()));
                 }
                 self.show(peer_id);
                 let dialled = self.way == Way::Dialled;
@@ -107,7 +121,18 @@ impl Connection<'_> {
             }
             Event::Interested => self.seat.set_interested(true, Instant::now()),
             Event::NotInterested => self.seat.set_interested(false, Instant::now()),
-            Event::Pieces | Event::Have(_) => {}
+            Event::Pieces => {
+                if let (Some(presence), Some(torrent)) = (&self.presence, &self.torrent) {
+                    let none = || Bitfield::empty(torrent.geometry().piece_count());
+                    let pieces = self.session.peer_pieces().map_or_else(|| Cow::Owned(none()), Cow::Borrowed);
+                    presence.pieces(&pieces, Instant::now());
+                }
+            }
+            Event::Have(piece) => {
+                if let Some(presence) = &self.presence {
+                    presence.got(piece, Instant::now());
+                }
+            }
             Event::Complete => return Err(Closed::BothSeeds),
             Event::Finished => self.finished = true,
         }
@@ -130,13 +155,14 @@ impl Connection<'_> {
     }
 
     /// It is known what the connection is for.
-    pub(super) fn join(&mut self, torrent: Arc<Torrent>) -> Result<(), Closed> {
+    pub(super) fn join(&mut self, torrent: Arc<Torrent>, presence: Option<Presence>) -> Result<(), Closed> {
         let info_hash = torrent.info_hash();
         let membership = self.shared.roster.join(info_hash, torrent.geometry(), self.addr.ip(), self.way);
         let membership = membership.ok_or(Closed::Crowded(info_hash))?;
         self.shared.dialler().came(info_hash, self.addr.ip());
         self.notices.wait_for_revocation(torrent.revoked());
         self.membership = Some(membership);
+        self.presence = presence;
         self.torrent = Some(torrent);
         Ok(())
     }
@@ -146,11 +172,31 @@ impl Connection<'_> {
             return self.input(Input::Choke);
         }
         self.input(Input::Unchoke)?;
-        if let Some(membership) = self.membership.as_ref().filter(|_| self.session.negotiated().fast) {
+        if let Some(membership) = self.membership.as_ref().filter(|_| self.may_suggest()) {
             let now = Instant::now();
             for piece in membership.spread().suggest(SUGGESTIONS) {
                 self.session.handle_input(now, Input::Suggest(piece))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Where pieces are shown one by one, that says what to take.
+    fn may_suggest(&self) -> bool {
+        let is_shown_pieces = self.presence.as_ref().is_some_and(Presence::begins_empty);
+        self.session.negotiated().fast && !is_shown_pieces
+    }
+
+    /// Shows what is to be shown. Who was shown pieces is to fetch them now, and waits for no slot.
+    pub(super) fn open_letters(&mut self) -> Result<(), Closed> {
+        let Some(presence) = &self.presence else { return Ok(()) };
+        let letters = presence.mailbox().take();
+        if !letters.pieces.is_empty() {
+            self.seat.invite(Instant::now());
+            self.input(Input::Show(&letters.pieces))?;
+        }
+        if letters.everything {
+            self.input(Input::ShowEverything)?;
         }
         Ok(())
     }
