@@ -77,7 +77,10 @@ struct Measured {
 }
 
 fn measure(contents: &Contents, strength: Strength, limit: f64, turn: Duration) -> Measured {
-    let seed = Seed::with(LEN, |setup| setup.option("--handshake-timeout", "2").quiet());
+    let seed = Seed::with(LEN, |setup| {
+        // The honest ones ask for all of it from the first byte on.
+        setup.option("--handshake-timeout", "2").option("--super-seeding", "off").quiet()
+    });
     contents.write(seed.directory().join("big"));
     let torrent = seed.server.torrent("big");
     let victim = |info_hash| Victim { peers: seed.server.peers(), info_hash };
