@@ -1,9 +1,11 @@
 //! Many peers at a time: what they share, what those cost who wait, and that who doesn't read costs nothing.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 use socket2::SockRef;
 use tempfile::TempDir;
 
@@ -90,23 +92,34 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
         .map(|n| Downloader::join(&server, n, *torrents.iter().cycle().nth(n).expect("endless"), LEN))
         .collect();
     let mut buffer = vec![0; 4 * MESSAGE];
-    let mut go_on_until = |each: usize| {
-        let all = |downloaders: &[Downloader]| downloaders.iter().map(|one| one.received).sum::<usize>();
-        while all(&downloaders) < PEERS * each {
+    // What each was sent by the time that all have so much on average. The seeder is asked, and at one moment: what has
+    // come out of a socket says when its reader had a processor.
+    let mut uploaded_at = |each: usize| {
+        while downloaders.iter().map(|one| one.received).sum::<usize>() < PEERS * each {
             downloaders.iter_mut().for_each(|downloader| downloader.go_on(&mut buffer));
         }
-        downloaders.iter().map(|downloader| downloader.received).collect::<Vec<usize>>()
+        uploaded(&server)
     };
     // Until then some have not begun.
-    let at_first = go_on_until(MIB / 4);
-    let at_last = go_on_until(MIB / 4 + 20 * 64 * KIB);
-    let received = || at_last.iter().zip(&at_first).map(|(last, first)| last - first);
-    let even = received().sum::<usize>() / PEERS;
-    let shares = received().min().expect("some")..=received().max().expect("some");
+    let at_first = uploaded_at(MIB / 4);
+    let at_last = uploaded_at(MIB / 4 + 20 * 64 * KIB);
+    assert_eq!(at_first.len(), PEERS);
+    let shares: Vec<u64> = at_first.iter().map(|(peer, before)| at_last[peer] - before).collect();
+    let even = shares.iter().sum::<u64>() / PEERS as u64;
+    let extremes = *shares.iter().min().expect("some")..=*shares.iter().max().expect("some");
     assert!(
-        *shares.start() >= even * 9 / 10 && *shares.end() <= even * 11 / 10,
-        "even would be {even} bytes each, and they have {shares:?}"
+        *extremes.start() >= even * 9 / 10 && *extremes.end() <= even * 11 / 10,
+        "even would be {even} bytes each, and they have {extremes:?}"
     );
+}
+
+/// What was sent to each peer so far, by its address.
+fn uploaded(server: &Server) -> HashMap<String, u64> {
+    let peers: Value =
+        serde_json::from_slice(&server.get("/api/v1/peers?limit=500").expect(200).body).expect("it is JSON");
+    let peers = peers["peers"].as_array().expect("a list");
+    let address = |peer: &Value| peer["address"].as_str().expect("text").to_owned();
+    peers.iter().map(|peer| (address(peer), peer["uploaded"].as_u64().expect("a number"))).collect()
 }
 
 #[test]

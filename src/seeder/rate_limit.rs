@@ -7,7 +7,8 @@
 //!
 //! The line is start-time fair queueing (Goyal, Vin and Cheng, 1996): each peer has a tag that moves on by the bytes it
 //! has sent, and the least tag goes first. Whatever the sizes of their writes, those who always want more have sent the
-//! same number of bytes, to within a quantum. Peers wait at their host, which draws from one bucket however many
+//! same number of bytes, to within a quantum. That holds too for those who miss a turn by no fault of theirs, as their
+//! task was late or their file had to be looked at first: some turns are made good. Peers wait at their host, which draws from one bucket however many
 //! connections it has; hosts wait in their group, and groups before the total. Where there is no limit of a kind, all
 //! wait at one place.
 
@@ -27,6 +28,9 @@ const MIN_QUANTUM: u64 = 1448;
 /// And no more than a queue of the smallest blocks that clients ask for has: who asks for a KiB at a time has as much in
 /// a quantum as who asks for 128.
 const MAX_QUANTUM: u64 = 64 * 1024;
+/// How many quanta a peer may have less than others and still catch up, where it always wanted more. Meanwhile those it
+/// catches up with wait: it is some rounds, and no more.
+const MADE_GOOD: u64 = 4;
 
 /// Bytes a second, each where there is a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +73,8 @@ pub(super) struct Limiter<Id, Host, Group> {
     ready_groups: BTreeSet<(u64, Option<Group>)>,
     left_hosts: Kept<HostKey<Host, Group>>,
     left_groups: Kept<Option<Group>>,
-    /// The highest tag that was served. Nobody joins the line below it: time not used isn't saved up.
+    /// The highest tag of what was collected. Nobody joins the line below it but for turns that are to be made good: time
+    /// not used isn't saved up.
     served: u64,
 }
 
@@ -85,7 +90,16 @@ struct Peer<Host, Group> {
     host: Host,
     group: Group,
     tag: u64,
+    /// How far below the others it may join the line: what it has missed.
+    missed: u64,
     state: State,
+}
+
+impl<Host, Group> Peer<Host, Group> {
+    /// One that comes, and has missed nothing.
+    fn new(host: Host, group: Group) -> Self {
+        Self { host, group, tag: 0, missed: 0, state: State::Content }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +161,9 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
     pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
         let peers = std::mem::take(&mut self.peers);
         *self = Self { served: self.served, ..Self::new(limits, now) };
-        for (id, Peer { host, group, tag, state }) in peers {
-            self.join(id, host, group, tag, now);
+        for (id, peer) in peers {
+            let Peer { host, group, state, .. } = peer;
+            self.join(id, Peer { state: State::Content, ..peer }, now);
             if state != State::Content {
                 self.ask(id, host, group, now);
             }
@@ -171,8 +186,8 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
         self.peers.get(id).map(|peer| self.key(peer.host, peer.group))
     }
 
-    fn join(&mut self, id: Id, host: Host, group: Group, tag: u64, now: Instant) {
-        let (key, quantum) = (self.key(host, group), self.limits.quantum());
+    fn join(&mut self, id: Id, peer: Peer<Host, Group>, now: Instant) {
+        let (key, quantum) = (self.key(peer.host, peer.group), self.limits.quantum());
         let Self { limits, hosts, groups, left_hosts, left_groups, .. } = self;
         let new = |rate: NonZeroU64| Bucket::new(rate, quantum, now);
         let host_node = hosts.entry(key).or_insert_with(|| {
@@ -183,16 +198,16 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
             Node::new(limits.per_group.map(|rate| left_groups.take(&key.group).unwrap_or_else(|| new(rate))))
         });
         group_node.members += 1;
-        self.peers.insert(id, Peer { host, group, tag, state: State::Content });
+        self.peers.insert(id, peer);
     }
 
     /// A peer could send. It is known from now on until it [leaves](Self::leave).
     pub(super) fn ask(&mut self, id: Id, host: Host, group: Group, now: Instant) {
         if !self.peers.contains_key(&id) {
-            self.join(id, host, group, 0, now);
+            self.join(id, Peer::new(host, group), now);
         }
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.state == State::Content) else { return };
-        let tag = peer.tag.max(self.served);
+        let tag = peer.tag.max(self.served.saturating_sub(peer.missed));
         peer.state = State::InLine(tag);
         let key = self.key(host, group);
         if let Some(node) = self.hosts.get_mut(&key) {
@@ -251,7 +266,6 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.tag = tag;
                 peer.state = State::Granted(quantum);
-                self.served = self.served.max(tag);
                 self.charge(id, quantum, now);
                 granted(id);
             }
@@ -281,6 +295,7 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
         let peer = self.peers.get_mut(&id)?;
         let State::Granted(bytes) = peer.state else { return None };
         peer.state = State::Content;
+        self.served = self.served.max(peer.tag.saturating_sub(bytes));
         Some(bytes)
     }
 
@@ -291,15 +306,28 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
             Some(unused) => self.refund(id, unused, now),
             None => self.charge(id, sent - collected, now),
         }
+        let (served, bound) = (self.served, self.made_good());
+        if let Some(peer) = self.peers.get_mut(&id) {
+            // Who had no room for any of it has kept others waiting for nothing.
+            peer.missed = if sent == 0 { 0 } else { served.saturating_sub(peer.tag).min(bound) };
+        }
     }
 
-    /// A peer can't send now, whatever it asked for: it leaves the line, and what it was granted is given back.
+    fn made_good(&self) -> u64 {
+        MADE_GOOD * self.limits.quantum()
+    }
+
+    /// A peer can't send now, whatever it asked for, and not for want of wanting: it leaves the line, and what it was
+    /// granted is given back.
     pub(super) fn withdraw(&mut self, id: Id, now: Instant) {
-        if let Some(unused) = self.collect(id) {
+        let (key, bound) = (self.key_of(&id), self.made_good());
+        let Some((key, peer)) = key.zip(self.peers.get_mut(&id)) else { return };
+        peer.missed = bound;
+        if let State::Granted(unused) = peer.state {
+            peer.state = State::Content;
             self.refund(id, unused, now);
+            return;
         }
-        let Some(key) = self.key_of(&id) else { return };
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         if let State::InLine(tag) = std::mem::replace(&mut peer.state, State::Content)
             && let Some(node) = self.hosts.get_mut(&key)
         {

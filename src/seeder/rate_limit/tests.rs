@@ -271,6 +271,62 @@ fn time_that_was_not_used_is_not_saved_up() {
     assert!(shares.iter().all(|share| share.abs_diff(1_000_000) < 60_000), "{shares:?}");
 }
 
+/// Why a peer that wants more doesn't have its turn.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// Its task comes late.
+    Task,
+    /// Its file isn't ready.
+    File,
+    /// Its socket has no room.
+    Socket,
+}
+
+/// What one of three peers has by the time that it has missed turns so many times, each time for so long; and what the
+/// others have.
+fn shares_with_turns_missed(cause: Cause, times: u32, each: Duration) -> [u64; 3] {
+    let mut simulation = Simulation::new(total(1_000_000), &[('a', MAX_QUANTUM); 3]);
+    for _ in 0..times {
+        if let Cause::File = cause {
+            simulation.limiter.withdraw(0, simulation.now);
+        }
+        let (_, write) = std::mem::replace(&mut simulation.peers[0], ('a', 0));
+        simulation.run(each);
+        simulation.peers[0] = ('a', write);
+        let now = simulation.now;
+        if let Some(collected) = simulation.limiter.collect(0) {
+            let sent = if let Cause::Socket = cause { 0 } else { collected };
+            simulation.limiter.settle(0, collected, sent, now);
+            simulation.sent.push((now, 0, sent));
+        }
+        simulation.limiter.ask(0, 0, 'a', now);
+        simulation.run(SECOND);
+    }
+    [0, 1, 2].map(|id| simulation.bytes_of(|other| other == id))
+}
+
+#[test]
+fn turns_that_are_missed_for_want_of_a_task_or_a_file_are_made_good() {
+    for cause in [Cause::Task, Cause::File] {
+        // The others have two turns each.
+        let [one, others @ ..] = shares_with_turns_missed(cause, 20, Duration::from_millis(40));
+        assert!(others.iter().all(|other| other.abs_diff(one) <= 20_000), "{one} and {others:?}");
+    }
+}
+
+#[test]
+fn no_more_turns_are_made_good_than_others_may_wait_for() {
+    for (cause, good) in [(Cause::Task, MADE_GOOD), (Cause::File, MADE_GOOD), (Cause::Socket, 0)] {
+        let quantum = 10_000;
+        // The others have fifty turns each.
+        let [one, others @ ..] = shares_with_turns_missed(cause, 1, SECOND);
+        for other in others {
+            let turns = (other - one) / quantum;
+            assert!((48 - good..=50 - good).contains(&turns), "{turns} with {good} made good");
+        }
+    }
+}
+
 #[test]
 fn who_leaves_leaves_nothing_behind() {
     let now = Instant::now();
