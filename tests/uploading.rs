@@ -101,8 +101,8 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
         uploaded(&server)
     };
     // Until then some have not begun.
-    let at_first = uploaded_at(MIB / 4);
-    let at_last = uploaded_at(MIB / 4 + 20 * 64 * KIB);
+    let at_first = uploaded_at(MIB / 2);
+    let at_last = uploaded_at(MIB / 2 + 20 * 64 * KIB);
     assert_eq!(at_first.len(), PEERS);
     let shares: Vec<u64> = at_first.iter().map(|(peer, before)| at_last[peer] - before).collect();
     let even = shares.iter().sum::<u64>() / PEERS as u64;

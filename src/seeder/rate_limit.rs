@@ -95,13 +95,6 @@ struct Peer<Host, Group> {
     state: State,
 }
 
-impl<Host, Group> Peer<Host, Group> {
-    /// One that comes, and has missed nothing.
-    fn new(host: Host, group: Group) -> Self {
-        Self { host, group, tag: 0, missed: 0, state: State::Content }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Content,
@@ -204,7 +197,9 @@ impl<Id: Copy + Ord + Hash, Host: Copy + Ord + Hash, Group: Copy + Ord + Hash> L
     /// A peer could send. It is known from now on until it [leaves](Self::leave).
     pub(super) fn ask(&mut self, id: Id, host: Host, group: Group, now: Instant) {
         if !self.peers.contains_key(&id) {
-            self.join(id, Peer::new(host, group), now);
+            // It has missed nothing of what was before it came.
+            let peer = Peer { host, group, tag: self.served, missed: 0, state: State::Content };
+            self.join(id, peer, now);
         }
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.state == State::Content) else { return };
         let tag = peer.tag.max(self.served.saturating_sub(peer.missed));
