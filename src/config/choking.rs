@@ -59,9 +59,10 @@ read_and_written_by_name!(Choking, ChokingError);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadSlots {
-    /// As many as pay. 64 at first; fewer, but four at least, where the uplink hasn't 256 KiB a second for each, so that
-    /// each slot's pieces are soon whole and can be passed on; and more, up to 1,024, while peers are so slow that more of
-    /// them take more. Where the upload is limited one for each 256 KiB a second, from 4 to 64.
+    /// As many as pay. 64 at first; as many as there are 512 KiB a second for, up to 1,024, where peers wait; fewer, but
+    /// four at least, where the uplink hasn't 256 KiB a second for each, so that each slot's pieces are soon whole and can
+    /// be passed on; and more, up to 1,024, while peers are so slow that more of them take more. Where the upload is
+    /// limited one for each 256 KiB a second, from 4 to 64.
     #[default]
     Auto,
     /// So many; the rest waits for its turn.

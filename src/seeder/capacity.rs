@@ -1,14 +1,19 @@
 //! How many upload slots pay where no rate is configured: found out by trying. A plain value; the time and what is
 //! measured are arguments.
 //!
-//! Fewer slots are better as long as nothing is lost by it: each peer's pieces are whole sooner, and can be passed on.
-//! That goes out slowly to each may be the uplink's fault or the peers', which looks the same from here. So half of the
-//! slots are taken away for some seconds. Where as much goes out as before the uplink is what is short, and they stay
-//! away; where less does the peers are slow, the slots come back, and more are tried, as long as each brings something.
+//! Where peers wait though those who are uploaded to have far more than a useful rate each, there are as many slots at
+//! once as that is enough for: the capacity is there, and nobody is to wait for a turn.
+//!
+//! Where it isn't, fewer slots are better as long as nothing is lost by it: each peer's pieces are whole sooner, and can
+//! be passed on. That goes out slowly to each may be the uplink's fault or the peers', which looks the same from here. So
+//! half of the slots are taken away for some seconds. Where as much goes out as before the uplink is what is short, and
+//! they stay away; where less does the peers are slow, the slots come back, and more are tried, as long as each brings
+//! something.
 
 use std::time::{Duration, Instant};
 
 use crate::config::UploadSlots;
+use crate::traffic::SAMPLING;
 
 /// After a change it is waited for so long before anything is measured: what lies in the sockets of those who were choked
 /// goes out all the same, and those who were unchoked have yet to ask.
@@ -19,6 +24,9 @@ const MEASURING: Duration = Duration::from_secs(4);
 const MOST_SLOTS: usize = 1024;
 /// Bytes a second. Where less goes out peers hardly ask for anything, and nothing can be learnt from them.
 const LEAST_RATE: u64 = 64 * 1024;
+/// How many useful rates each slot has where more are opened at once. What new ones take at first only fills their
+/// sockets: some tens of KiB each on a thin link, which must not be taken for a rate.
+const OPENING: u64 = 2;
 /// How many steps it is waited after a trial in vain, at first and at most: each such trial costs some seconds' rate.
 const FIRST_REST: u32 = 2;
 const LONGEST_REST: u32 = 32;
@@ -67,6 +75,19 @@ impl Default for Capacity {
 impl Capacity {
     pub(super) fn slots(&self) -> usize {
         self.slots
+    }
+
+    /// Opens slots for those who wait, if what was seen since a moment ago is far more than these need; whether it did.
+    /// What was being tried is over then.
+    pub(super) fn open(&mut self, lately: Seen) -> bool {
+        let enough_for =
+            usize::try_from(lately.rate / (OPENING * UploadSlots::AUTO_RATE)).unwrap_or(usize::MAX);
+        let slots = enough_for.min(MOST_SLOTS);
+        let opens = lately.waiting > 0 && slots > self.slots;
+        if opens {
+            *self = Self { slots, ..Self::default() };
+        }
+        opens
     }
 
     /// Takes in what was seen with these slots, and decides with how many it goes on.
@@ -146,6 +167,8 @@ fn in_proportion(seen: Seen, unchoked: usize) -> u64 {
 /// When steps are taken, and what goes out between them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meter {
+    /// When what goes out was last looked at, and how much had gone out by then.
+    looked: Option<(Instant, u64)>,
     step_began: Instant,
     /// When the measuring began, and how much had gone out by then.
     measured_from: Option<(Instant, u64)>,
@@ -153,7 +176,26 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
-        Self { step_began: now, measured_from: None }
+        Self { looked: None, step_began: now, measured_from: None }
+    }
+
+    /// `uploaded` bytes have gone out by now. The rate since it was last asked, unless that was a moment ago.
+    pub(super) fn lately(&mut self, now: Instant, uploaded: u64) -> Option<u64> {
+        let Some((looked, before)) = self.looked else {
+            self.looked = Some((now, uploaded));
+            return None;
+        };
+        let time = now.saturating_duration_since(looked);
+        if time < SAMPLING / 2 {
+            return None;
+        }
+        self.looked = Some((now, uploaded));
+        Some(rate(uploaded.saturating_sub(before), time))
+    }
+
+    /// Another step begins now: the slots are others.
+    pub(super) fn begin_step(&mut self, now: Instant) {
+        *self = Self { looked: self.looked, ..Self::new(now) };
     }
 
     /// `uploaded` bytes have gone out by now. The rate of a step that is over by this; the next begins.
@@ -168,9 +210,14 @@ impl Meter {
         if time < MEASURING {
             return None;
         }
-        *self = Self::new(now);
-        Some((uploaded.saturating_sub(before) as f64 / time.as_secs_f64()) as u64)
+        self.begin_step(now);
+        Some(rate(uploaded.saturating_sub(before), time))
     }
+}
+
+/// Bytes a second.
+fn rate(bytes: u64, time: Duration) -> u64 {
+    (bytes as f64 / time.as_secs_f64()) as u64
 }
 
 #[cfg(test)]
@@ -252,6 +299,46 @@ mod tests {
         let swarm = Swarm { peers: 30, each: USEFUL / 10, uplink: u64::MAX };
         let slots = swarm.run(&mut Capacity::default(), 200);
         assert!(slots.iter().filter(|slots| **slots < 30).count() <= 10, "{slots:?}");
+    }
+
+    #[test]
+    fn slots_open_at_once_for_those_who_wait_where_there_is_more_than_enough() {
+        let swarm = Swarm { peers: 1000, each: 1000 * USEFUL, uplink: 600 * USEFUL };
+        let mut capacity = Capacity::default();
+        assert!(capacity.open(swarm.seen(64)));
+        assert_eq!(capacity.slots(), 300);
+        assert!(!capacity.open(swarm.seen(300)), "each has twice a useful rate");
+        let endless = Swarm { peers: 100_000, each: 1000 * USEFUL, uplink: u64::MAX };
+        assert!(capacity.open(endless.seen(300)));
+        assert_eq!(capacity.slots(), MOST_SLOTS);
+    }
+
+    #[test]
+    fn no_slots_open_for_nobody_nor_on_a_thin_link() {
+        let all_have_one = Swarm { peers: 64, each: 1000 * USEFUL, uplink: u64::MAX };
+        assert!(!Capacity::default().open(all_have_one.seen(64)));
+        // What fills the sockets of those who have just been unchoked goes out as fast as can be.
+        let thin = Swarm { peers: 1000, each: 100 * 1024, uplink: u64::MAX };
+        assert!(!Capacity::default().open(thin.seen(64)));
+    }
+
+    #[test]
+    fn opened_slots_are_taken_back_where_they_were_opened_in_error() {
+        let swarm = Swarm { peers: 1000, each: 1000 * USEFUL, uplink: 20 * USEFUL };
+        let mut capacity = Capacity::default();
+        assert!(capacity.open(Seen { rate: 600 * USEFUL, unchoked: 64, waiting: 936 }));
+        assert_eq!(swarm.run(&mut capacity, 10).iter().min(), Some(&20));
+    }
+
+    #[test]
+    fn what_went_out_lately_is_of_the_time_since_it_was_last_seen() {
+        let began = Instant::now();
+        let mut meter = Meter::new(began);
+        assert_eq!(meter.lately(began, 5000), None, "there is nothing to compare it with");
+        assert_eq!(meter.lately(began + SAMPLING / 10, 6000), None, "that was a moment ago");
+        assert_eq!(meter.lately(began + SAMPLING, 7000), Some(2000));
+        meter.begin_step(began + SAMPLING);
+        assert_eq!(meter.lately(began + 3 * SAMPLING, 7000), Some(0));
     }
 
     #[test]

@@ -149,9 +149,13 @@ impl Seats {
             |occupant: &&Occupant| occupant.standing.is_some() && occupant.guest_until.is_none();
         let interested = self.by_id.values().filter(is_candidate).count();
         let Adapted { capacity, meter } = self.adapted.as_mut()?;
-        let rate = meter.read(now, uploaded)?;
-        let waiting = interested.saturating_sub(self.unchoked);
-        capacity.step(Seen { rate, unchoked: self.unchoked, waiting });
+        let seen =
+            |rate| Seen { rate, unchoked: self.unchoked, waiting: interested.saturating_sub(self.unchoked) };
+        if meter.lately(now, uploaded).is_some_and(|rate| capacity.open(seen(rate))) {
+            meter.begin_step(now);
+        } else {
+            capacity.step(seen(meter.read(now, uploaded)?));
+        }
         Some(capacity.slots()).filter(|slots| *slots != self.rules.slots)
     }
 
