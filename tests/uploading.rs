@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
@@ -146,6 +147,34 @@ fn five_thousand_peers_that_wait_cost_less_than_eight_kibibytes_each() {
     assert_eq!(seed.server.metric("distributor_peers"), PEERS as u64);
     seed.assert_serves();
     drop(peers);
+}
+
+/// Turns go round among them all the while.
+#[test]
+fn five_thousand_peers_that_wait_for_a_slot_take_hardly_any_processor_time() {
+    const PEERS: usize = 5000;
+    const SLOTS: usize = 4;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("it may be raised that far");
+    let seed = Seed::with(MIB, |setup| setup.option("--upload-slots", &SLOTS.to_string()).quiet());
+    let mut peers: Vec<Peer> = (0..PEERS)
+        .map(|n| {
+            let peer = Peer::connect_from(host(n), seed.server.peers());
+            let (mut peer, _) = peer.shake_hands(seed.info_hash);
+            peer.send(&[0, 0, 0, 1, id::INTERESTED]);
+            peer
+        })
+        .collect();
+    let (began, before) = (Instant::now(), seed.server.processor_time());
+    // In the order in which they came, as many as there are slots in each turn of ten seconds.
+    let mut in_order = peers.iter_mut().step_by(SLOTS);
+    while began.elapsed() < Duration::from_secs(10) {
+        in_order.next().expect("thousands have had no turn").message_with(id::UNCHOKE);
+    }
+    let (took, time) = (seed.server.processor_time() - before, began.elapsed());
+    // A machine that is busy otherwise makes the time longer, and that which was taken no more.
+    assert!(took <= time / 20, "{took:?} of {time:?}");
 }
 
 #[test]

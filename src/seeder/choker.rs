@@ -91,6 +91,11 @@ pub(super) fn decide<Id: Copy + Eq + Hash, Host: Copy + Eq + Hash, Group: Copy +
             Standing::Waiting { since } => waiting.push((since, peer)),
         }
     }
+    let seated = in_turn.len() + turn_over.len();
+    if seated <= rules.slots && (waiting.is_empty() || in_turn.len() == rules.slots) {
+        // Nobody waits, or nobody's turn is over: so it is most of the time, and thousands may be looked at then.
+        return Decision { choke: Vec::new(), unchoke: Vec::new() };
+    }
     in_turn.sort_by_key(|(since, _)| *since);
     waiting.sort_by_key(|(since, _)| *since);
     turn_over.sort_by_key(|(since, _)| Reverse(*since));

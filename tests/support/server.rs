@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -262,6 +263,11 @@ impl Server {
     /// Bytes of memory that are its own: no file lies behind them.
     pub(crate) fn memory(&self) -> u64 {
         self.process.memory()
+    }
+
+    /// How much processor time it has taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.process.processor_time()
     }
 
     /// How many files and sockets it has open.
