@@ -7,6 +7,7 @@ use crate::support::files::{Contents, KIB, MIB, PIECE};
 use crate::support::http::Response;
 use crate::support::torrent::Torrent;
 use crate::support::two_disks::TwoDisks;
+use crate::support::wait_for;
 use crate::support::wire::{Peer, id, request};
 
 /// How many threads may wait for the disk on behalf of one torrent (`MAX_DISK_WAITS`).
@@ -53,6 +54,36 @@ fn more_peers_than_may_wait_for_a_disk_hold_up_nobody_else() {
     disks.assert_takes("new", &Contents::new(2, 3 * MIB));
     disks.faulty.heal("slow");
     take(slow, &contents);
+    disks.server.assert_alive();
+}
+
+/// Answers need not come in the order of the requests (BEP 3).
+#[test]
+fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there() {
+    let contents = Contents::new(1, 4 * MIB);
+    let mut disks = TwoDisks::new(&[("slow", &contents)]);
+    let torrent = disks.server.torrent("faulty/slow");
+    let [mut peer, mut other]: [Peer; 2] = disks.join(&torrent, 2).try_into().ok().expect("two");
+    peer.fetch(0, 0, 16384);
+    disks.faulty.hold_part("slow", 3 * MIB..4 * MIB);
+    let cold = u32::try_from(3 * MIB / torrent.piece_length).expect("an index fits");
+    peer.send(&request(cold, 0, 16384));
+    disks.faulty.wait_until_held("slow", 1);
+    // A file is looked at once a second, by who wants something of it and doesn't wait for its disk.
+    wait_for("a block of those that are there", || {
+        other.fetch(0, 0, 16384);
+        peer.send(&request(0, 0, 16384));
+        peer.has_come().then_some(())
+    });
+    assert_eq!(peer.message_with(id::PIECE)[..4], [0; 4]);
+    disks.faulty.heal("slow");
+    let body = loop {
+        let body = peer.message_with(id::PIECE);
+        if body[..4] == cold.to_be_bytes() {
+            break body;
+        }
+    };
+    assert!(body[8..] == contents.bytes()[3 * MIB..3 * MIB + 16 * KIB]);
     disks.server.assert_alive();
 }
 

@@ -1,5 +1,5 @@
 //! What a connection has yet to send, in order: messages, and blocks that stay in the file until the kernel copies
-//! them into the socket.
+//! them into the socket. Blocks that the disk has yet to give let others pass, and nothing else does.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -75,6 +75,26 @@ impl Outgoing {
                 (!is_ready).then_some((place, range))
             }
         })
+    }
+
+    /// Where a block stands first that isn't ready, has those go before it that are: BEP 3 lets requests be answered in
+    /// any order. The ones keep theirs, and so do the others. No block passes a message, which may be about it, nor one
+    /// that has gone in part. Whether a ready one stands first now.
+    pub(super) fn overtake(&mut self, is_ready: impl Fn(&Range<u64>) -> bool) -> bool {
+        if self.sent > 0 {
+            return false;
+        }
+        let is_behind = |item: &Item| match item {
+            Item::Bytes(_) => true,
+            Item::Block(_, block) => !is_ready(&block.range()),
+        };
+        let message = self.queue.iter().position(|item| matches!(item, Item::Bytes(_)));
+        let blocks = message.unwrap_or(self.queue.len());
+        // What is ready may become more meanwhile: each is asked once.
+        if let Some(blocks) = self.queue.make_contiguous().get_mut(..blocks) {
+            blocks.sort_by_cached_key(is_behind);
+        }
+        self.queue.front().is_some_and(|first| !is_behind(first))
     }
 
     /// Everything up to the first block that isn't ready, or to the point where more bytes of blocks were passed than
@@ -194,6 +214,39 @@ mod tests {
         assert_eq!(outgoing.unready(None), Some((1, 65_546..65_566)));
         outgoing.advance(7);
         assert_eq!(outgoing.unready(None), Some((0, 65_546..65_566)));
+    }
+
+    /// Blocks of a piece each.
+    fn block(piece: u32) -> Item {
+        let geometry = Geometry::new(u64::from(BLOCK_LEN) * 100, BLOCK_LEN).unwrap();
+        let block = geometry.block(piece, 0, BLOCK_LEN).unwrap();
+        Item::Block(block_header(block), block)
+    }
+
+    fn is_of(pieces: &[u32]) -> impl Fn(&Range<u64>) -> bool {
+        |range| pieces.contains(&u32::try_from(range.start / u64::from(BLOCK_LEN)).unwrap())
+    }
+
+    #[test]
+    fn blocks_that_are_ready_pass_those_that_are_not_and_all_keep_their_order() {
+        let mut outgoing = Outgoing::default();
+        (0..6).for_each(|piece| outgoing.push(block(piece)));
+        assert!(!outgoing.overtake(is_of(&[])));
+        assert!(outgoing.overtake(is_of(&[2, 3, 5])));
+        assert!(outgoing.queue.iter().cloned().eq([2, 3, 5, 0, 1, 4].map(block)));
+        assert_eq!(outgoing.len(), 6 * len(&block(0)));
+    }
+
+    #[test]
+    fn no_block_passes_a_message_or_what_has_gone_in_part() {
+        let mut outgoing = Outgoing::default();
+        [block(0), bytes("choke"), block(1)].into_iter().for_each(|item| outgoing.push(item));
+        assert!(!outgoing.overtake(is_of(&[1])));
+        let mut outgoing = Outgoing::default();
+        [block(0), block(1)].into_iter().for_each(|item| outgoing.push(item));
+        outgoing.advance(1);
+        assert!(!outgoing.overtake(is_of(&[1])));
+        assert!(outgoing.queue.iter().cloned().eq([0, 1].map(block)));
     }
 
     #[test]

@@ -69,8 +69,8 @@ enum Fault {
     None,
     /// Reads of any of these bytes give EIO.
     Broken(Range<usize>),
-    /// Reads wait.
-    Held,
+    /// Reads of any of these bytes wait.
+    Held(Range<usize>),
 }
 
 impl FaultyFs {
@@ -88,12 +88,17 @@ impl FaultyFs {
 
     /// From now on reads of these bytes give EIO.
     pub(crate) fn fail(&self, name: &str, range: Range<usize>) {
-        self.set_fault(name, Fault::Broken(range));
+        self.set_fault(name, Fault::Broken(range), 0..0);
     }
 
     /// From now on reads of the file wait.
     pub(crate) fn hold(&self, name: &str) {
-        self.set_fault(name, Fault::Held);
+        self.set_fault(name, Fault::Held(0..usize::MAX), 0..0);
+    }
+
+    /// From now on reads of these bytes wait. What the kernel has read of the others it keeps.
+    pub(crate) fn hold_part(&self, name: &str, part: Range<usize>) {
+        self.set_fault(name, Fault::Held(part.clone()), part);
     }
 
     /// All is well again with the file; reads that waited are answered.
@@ -153,11 +158,12 @@ impl FaultyFs {
         let _ = unmount(&self.mountpoint, UnmountFlags::FORCE);
     }
 
-    /// Sets it, and has the kernel forget what it has read of the file.
-    fn set_fault(&self, name: &str, fault: Fault) {
+    /// Sets it, and has the kernel forget what it has read of this part of the file; of all of it, where that is empty.
+    fn set_fault(&self, name: &str, fault: Fault, part: Range<usize>) {
         let position = self.position(name);
         self.lock(position).fault = fault;
-        self.notifier.inval_inode(inode(position), 0, 0).expect("the kernel takes a notice");
+        let [offset, len] = [part.start, part.len()].map(|number| i64::try_from(number).expect("it fits"));
+        self.notifier.inval_inode(inode(position), offset, len).expect("the kernel takes a notice");
     }
 
     fn position(&self, name: &str) -> usize {
@@ -279,14 +285,16 @@ impl Filesystem for Served {
         let asked = fuse::asked(file.bytes.len(), offset, size);
         match &file.fault {
             Fault::None => reply.data(&file.bytes[asked]),
-            Fault::Broken(range) if asked.end <= range.start || range.end <= asked.start => {
+            Fault::Broken(range) | Fault::Held(range)
+                if asked.end <= range.start || range.end <= asked.start =>
+            {
                 reply.data(&file.bytes[asked])
             }
             Fault::Broken(_) => {
                 file.failed += 1;
                 reply.error(Errno::EIO);
             }
-            Fault::Held => file.held.push((asked, reply)),
+            Fault::Held(_) => file.held.push((asked, reply)),
         }
     }
 

@@ -193,6 +193,14 @@ impl Peer {
         }
     }
 
+    /// Whether there is something to be read.
+    pub(crate) fn has_come(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket takes options");
+        let has_come = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_nonblocking(false).expect("a socket takes options");
+        has_come
+    }
+
     /// Asks for a block and takes it, and nothing else, in answer.
     #[track_caller]
     pub(crate) fn fetch(&mut self, index: u32, begin: u32, length: u32) -> Vec<u8> {

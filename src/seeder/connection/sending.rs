@@ -53,8 +53,8 @@ impl Connection<'_> {
                 return Ok(None);
             }
             match self.send()? {
-                // Not blocked: messages go on.
-                Sent::Nothing(Obstacle::Rate) if deadline.is_some() => return Ok(deadline),
+                // Not blocked: messages go on, and so do blocks that come later and don't wait for the disk.
+                Sent::Nothing(Obstacle::Rate | Obstacle::Disk) if deadline.is_some() => return Ok(deadline),
                 Sent::Nothing(obstacle) => {
                     self.block(obstacle)?;
                     return self.drain_session();
@@ -83,7 +83,8 @@ impl Connection<'_> {
         let (place, unready) = self.outgoing.unready(ready).unzip();
         // What is encrypted already goes whatever comes behind it.
         let has_unsent = self.transport.has_unsent();
-        let sent = if place == Some(0) && !has_unsent {
+        let covers = |range: &_| ready.is_some_and(|ready| ready.covers(range));
+        let sent = if place == Some(0) && !has_unsent && !self.outgoing.overtake(covers) {
             self.ration.withdraw();
             Sent::Nothing(Obstacle::Disk)
         } else {
