@@ -30,7 +30,11 @@ impl Greedy {
     const IN_FLIGHT: usize = 256;
 
     fn join(seed: &Seed, block: usize, name: u8) -> Self {
-        let mut peer = Peer::connect(seed.server.peers());
+        Self::join_from([127, 0, 0, 1], seed, block, name)
+    }
+
+    fn join_from(host: [u8; 4], seed: &Seed, block: usize, name: u8) -> Self {
+        let mut peer = Peer::connect_from(host.into(), seed.server.peers());
         let hello = handshake_of(FAST_AND_EXTENDED, seed.info_hash, &[name; 20]);
         peer.send(&[hello, numbers(id::INTERESTED, &[])].concat());
         peer.read(68);
@@ -98,6 +102,40 @@ fn connections_of_one_host_share_the_rate_of_a_peer() {
     });
     let fastest = Duration::from_secs_f64((2 * EACH - RATE / 50) as f64 / RATE as f64 / 1.02);
     assert!(began.elapsed() >= fastest, "both took {:?} for what takes {fastest:?}", began.elapsed());
+}
+
+/// By hosts alone the rack of four would have four times as much as that of one, and without limits both far more.
+#[test]
+fn racks_have_one_rate_each_however_many_hosts_they_have() {
+    const RATE: usize = MIB;
+    const HOSTS: [[u8; 4]; 5] =
+        [[127, 1, 1, 1], [127, 1, 2, 1], [127, 1, 2, 2], [127, 1, 2, 3], [127, 1, 2, 4]];
+    let seed = Seed::with(4 * MIB, |setup| {
+        let setup = setup.option("--max-upload-rate-per-group", &RATE.to_string());
+        setup.option("--rack-prefix-v4", "24").quiet()
+    });
+    let got = HOSTS.map(|_| AtomicUsize::new(0));
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for (n, host) in HOSTS.into_iter().enumerate() {
+            let (seed, got) = (&seed, &got);
+            let mut peer = Greedy::join_from(host, seed, 16 * KIB, b'a' + n as u8);
+            scope.spawn(move || {
+                // The first that has so much ends it for all.
+                while got.iter().all(|got| got.load(Ordering::Relaxed) < 4 * MIB) {
+                    got[n].fetch_add(peer.take(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    // What a bucket holds beside, and a message that is cut for each host.
+    let most = began.elapsed().as_secs_f64() * RATE as f64 * 1.02 + (RATE / 50 + 4 * 16 * KIB) as f64;
+    let [alone, four @ ..] = got.map(AtomicUsize::into_inner);
+    let together: usize = four.iter().sum();
+    assert!(alone as f64 <= most && together as f64 <= most, "{alone} and {four:?} of {most}");
+    assert!(alone * 2 >= together, "{alone} and {four:?}");
+    let [least, most] = [four.iter().min(), four.iter().max()].map(|got| *got.expect("there are four"));
+    assert!(least * 10 >= most * 8, "{four:?}");
 }
 
 /// A client downloads no faster than it may; how much slower is the machine's business.

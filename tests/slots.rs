@@ -12,7 +12,9 @@ use crate::support::files::{Contents, KIB, MIB, PIECE};
 use crate::support::http::Response;
 use crate::support::process::command;
 use crate::support::seed::Seed;
+use crate::support::server::Setup;
 use crate::support::swarm::Swarm;
+use crate::support::wait_for;
 use crate::support::wire::{
     FAST_AND_EXTENDED, HANDSHAKE_LEN, Peer, connect_from, handshake_of, id, message, numbers, request,
 };
@@ -77,18 +79,18 @@ fn feed(hungry: Vec<Hungry>, pieces: u32, work: impl FnOnce()) {
     });
 }
 
-/// How many peers have a slot.
-fn unchoked(peers: &Response) -> usize {
+/// How many peers are `interested`, or have a slot and are `unchoked`.
+fn count(peers: &Response, standing: &str) -> usize {
     let peers: Value = serde_json::from_slice(&peers.body).expect("it is JSON");
     let peers = peers["peers"].as_array().expect("a list");
-    peers.iter().filter(|peer| peer["unchoked"] == true).count()
+    peers.iter().filter(|peer| peer[standing] == true).count()
 }
 
 #[track_caller]
 fn wait_until_unchoked(get: impl Fn() -> Response, wanted: impl Fn(usize) -> bool) {
     let end = Instant::now() + PATIENCE;
     loop {
-        let unchoked = unchoked(&get().expect(200));
+        let unchoked = count(&get().expect(200), "unchoked");
         if wanted(unchoked) {
             return;
         }
@@ -127,6 +129,17 @@ fn slow_peers_have_more_slots() {
     let hungry = (1..=90).map(join).collect();
     feed(hungry, (seed.contents.len() / PIECE) as u32, || {
         wait_until_unchoked(|| seed.server.get(PEERS), |unchoked| unchoked == 90);
+    });
+}
+
+/// Each has far more than a useful rate on any machine: there is no reason for anybody to wait for a turn.
+#[test]
+fn all_who_wait_have_slots_where_there_is_more_than_enough_for_each() {
+    let seed = Seed::with(4 * MIB, Setup::quiet);
+    let join = |n| Hungry::join([127, 1, 1, n].into(), seed.server.peers(), seed.info_hash);
+    let hungry = (1..=150).map(join).collect();
+    feed(hungry, (seed.contents.len() / PIECE) as u32, || {
+        wait_until_unchoked(|| seed.server.get(PEERS), |unchoked| unchoked == 150);
     });
 }
 
@@ -170,6 +183,49 @@ fn a_group_keeps_the_slot_that_is_reserved_for_it() {
     let far = join(&seed, [127, 1, 2, 1], None);
     let [first, second] = &mut near;
     assert_keeps_its_slot(first, second, far);
+}
+
+/// By waiting time it would have its turn after all of them.
+#[test]
+fn the_one_host_of_a_rack_has_a_slot_before_fifty_of_another_have_had_one_each() {
+    let seed = Seed::with(4 * MIB, |setup| {
+        let setup = setup.option("--upload-slots", "10").option("--reserved-slots", "1");
+        setup.option("--rack-prefix-v4", "24").quiet()
+    });
+    let mut near: Vec<Peer> = (1..=50).map(|host| join(&seed, [127, 1, 1, host], None)).collect();
+    let interested = || count(&seed.server.get(PEERS).expect(200), "interested");
+    wait_for("fifty to be in line", || (interested() == near.len()).then_some(()));
+    let mut far = join(&seed, [127, 1, 2, 1], None);
+    far.message_with(id::UNCHOKE);
+    assert!(!near.iter_mut().all(has_had_a_turn), "all of the other rack had theirs first");
+}
+
+/// Whether it has been told so by now.
+fn has_had_a_turn(peer: &mut Peer) -> bool {
+    let mut said = Vec::new();
+    peer.stream().set_nonblocking(true).expect("a socket takes options");
+    let error = peer.stream().read_to_end(&mut said).expect_err("the seeder stays");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    let unchoke = numbers(id::UNCHOKE, &[]);
+    said.windows(unchoke.len()).any(|bytes| bytes == unchoke)
+}
+
+#[test]
+fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
+    let seed = Seed::with(4 * MIB, |setup| {
+        setup.option("--upload-slots", "2").option("--choking", "newcomers").quiet()
+    });
+    let half = [[0xff; 4], [0; 4]].concat();
+    let mut halves = [1, 2].map(|host| {
+        let mut peer = join(&seed, [127, 1, 1, host], Some(&half));
+        peer.message_with(id::UNCHOKE);
+        peer
+    });
+    let _waiting = join(&seed, [127, 1, 1, 3], Some(&half));
+    // But for the last eight of 64 pieces.
+    let nearly_finished = join(&seed, [127, 1, 1, 4], Some(&[[0xff; 7].as_slice(), &[0]].concat()));
+    let [first, second] = &mut halves;
+    assert_keeps_its_slot(first, second, nearly_finished);
 }
 
 #[test]
