@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
+use crate::config::TrustedProxy;
+
 /// The pause after the system refuses to accept (no descriptors left, say); trying at once would spin.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Descriptors that connections leave to files, directories and the process itself.
@@ -71,6 +73,8 @@ pub(crate) struct Acceptor {
     what: &'static str,
     all: Arc<Semaphore>,
     by_address: Arc<Addresses>,
+    /// Whose connections are those of many hosts.
+    many_from: Vec<TrustedProxy>,
 }
 
 /// A connection that was just accepted and blocks nobody. The runtime doesn't know it yet: what can be done at once costs
@@ -101,7 +105,12 @@ impl Acceptor {
     pub(crate) fn new(listener: Listener, what: &'static str, max: usize, max_per_address: usize) -> Self {
         let max = affordable(max);
         let by_address = Addresses::new(max_per_address);
-        Self { listener, what, all: Arc::new(Semaphore::new(max)), by_address }
+        Self { listener, what, all: Arc::new(Semaphore::new(max)), by_address, many_from: Vec::new() }
+    }
+
+    /// From these there may be as many as in all.
+    pub(crate) fn with_many_from(self, many_from: Vec<TrustedProxy>) -> Self {
+        Self { many_from, ..self }
     }
 
     /// The next connection. When as many are held as may be, newcomers wait in the listener's backlog; one from an
@@ -149,7 +158,10 @@ impl Acceptor {
         remote: SocketAddr,
         one_of_all: OwnedSemaphorePermit,
     ) -> Option<Newcomer> {
-        let Some(one_of_an_address) = self.by_address.admit(remote.ip()) else {
+        let ip = remote.ip();
+        let of_many = self.many_from.iter().any(|proxies| proxies.contains(ip));
+        let max = if of_many { usize::MAX } else { self.by_address.max };
+        let Some(one_of_an_address) = self.by_address.admit_up_to(max, ip) else {
             debug!(%remote, what = self.what, "closed: too many connections from one address");
             return None;
         };
@@ -194,10 +206,14 @@ impl Addresses {
 
     /// One more, if it has not as many as it may. IPv4-mapped addresses are the IPv4 ones.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<AddressPermit> {
+        self.admit_up_to(self.max, ip)
+    }
+
+    fn admit_up_to(self: &Arc<Self>, max: usize, ip: IpAddr) -> Option<AddressPermit> {
         let ip = ip.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&ip).copied().unwrap_or(0);
-        if count >= self.max {
+        if count >= max {
             return None;
         }
         counts.insert(ip, count + 1);
@@ -293,5 +309,13 @@ mod tests {
         let _third = connect(&acceptor).await;
         acceptor.accept().await;
         assert!(acceptor.by_address.counts.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn takes_from_a_proxy_as_many_as_in_all() {
+        let acceptor = acceptor(2, 1).await.with_many_from(vec!["127.0.0.1".parse().unwrap()]);
+        let _clients = (connect(&acceptor).await, connect(&acceptor).await);
+        let _accepted = (acceptor.accept().await, acceptor.accept().await);
+        assert_eq!(acceptor.all.available_permits(), 0);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::catalog::Catalog;
 use crate::config::AdvertisedAddr;
 use crate::racks::Racks;
-use crate::tracker::{Choice, Departure, Downloader, Families, Tracker, numwant};
+use crate::tracker::{Allowances, Choice, Departure, Downloader, Families, Tracker, numwant};
 
 /// The origin is a seeder that never announces.
 const ORIGIN: u32 = 1;
@@ -59,6 +59,8 @@ pub(crate) struct Announces {
     pub(crate) racks: Arc<Racks>,
     /// Whether the origin dials those who aren't told of it. If not, everybody is.
     pub(crate) dials: bool,
+    /// How much each address may ask; whoever hears the question sees to it.
+    pub(crate) allowances: Allowances,
     /// To whom it is said that a host has begun to download.
     pub(crate) downloaders: mpsc::Sender<Downloader>,
     /// Who the seeder says it is.
@@ -142,8 +144,9 @@ fn origin_for(local: IpAddr, listening: SocketAddr, advertise: &[AdvertisedAddr]
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::config::SuperSeeding;
     use crate::files::Roots;
     use distributor_proto::PeerFormat;
     use rand::SeedableRng;
@@ -155,23 +158,31 @@ mod tests {
         origin.map(|addr| addr.to_string())
     }
 
-    #[test]
-    fn remembers_nothing_of_who_asks_for_what_there_is_not() {
-        /// More than there may be of anything that is remembered.
-        const MADE_UP: u64 = 10_000_000;
+    /// Those of a server that has no files.
+    pub(crate) fn of_nothing(allowances: Allowances, now: Instant) -> Announces {
         let directory = tempfile::tempdir().unwrap();
         let roots = Arc::new(Roots::open(&[directory.path().to_owned()]).unwrap());
-        let (now, (downloaders, mut announced)) = (Instant::now(), mpsc::channel(1));
-        let announces = Announces {
+        Announces {
             catalog: Arc::new(Catalog::new(roots)),
             tracker: Arc::new(Tracker::new(1000, now)),
             racks: Arc::new(Racks::new(&Arc::default())),
             dials: true,
-            downloaders,
+            racks: Arc::new(Racks::new(SuperSeeding::Off, &Arc::default())),
+            dials: true,
+            allowances,
+            downloaders: mpsc::channel(1).0,
             our_id: PeerId::new([1; 20]),
             peers_addr: "10.0.0.1:6881".parse().unwrap(),
             advertise: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn remembers_nothing_of_who_asks_for_what_there_is_not() {
+        /// More than there may be of anything that is remembered.
+        const MADE_UP: u64 = 10_000_000;
+        let (now, (downloaders, mut announced)) = (Instant::now(), mpsc::channel(1));
+        let announces = Announces { downloaders, ..of_nothing(Allowances::new(None, now), now) };
         let remote = "10.0.0.2:1".parse().unwrap();
         let ends = Ends { local: announces.peers_addr, remote };
         let mut request = AnnounceRequest {

@@ -116,6 +116,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = HttpConfig::default().max_announce_rate)]
     max_announce_rate: NonZeroU32,
 
+    /// Announces a second that one address may make (of IPv6, one /64); 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_announce_rate_per_address: u32,
+
     /// Address or network of reverse proxies whose X-Forwarded-For says who asks; repeat for each
     #[arg(long, value_name = "NETWORK")]
     trusted_proxy: Vec<TrustedProxy>,
@@ -226,6 +230,7 @@ impl From<ServeArgs> for Config {
         config.http.announce_url = args.announce_url;
         config.http.wait = Duration::from_secs(args.wait);
         config.http.max_announce_rate = args.max_announce_rate;
+        config.http.max_announce_rate_per_address = NonZeroU32::new(args.max_announce_rate_per_address);
         config.http.trusted_proxies = args.trusted_proxy;
         config.http.proxy_protocol = args.proxy_protocol;
         config.seeder.listen = args.peers;

@@ -165,6 +165,10 @@ pub struct HttpConfig {
     /// How many announces a second all peers together are asked for; where there are more peers, they are told to
     /// announce less often, down to once in six hours. 1,000 by default.
     pub max_announce_rate: NonZeroU32,
+    /// How many announces and scrapes a second one address may make (of IPv6, one /64), and four times as many at once;
+    /// none for no limit. 1,000 by default: as many as all peers together are asked for. A new connection counts as one
+    /// with its first question.
+    pub max_announce_rate_per_address: Option<NonZeroU32>,
     /// Whose `X-Forwarded-For` is believed; nobody's by default. Hosts are then known by the rightmost address in it
     /// that isn't such a proxy's.
     pub trusted_proxies: Vec<TrustedProxy>,
@@ -182,6 +186,7 @@ impl Default for HttpConfig {
             wait: Duration::from_secs(300),
             max_connections: 16_384,
             max_announce_rate: DEFAULT_MAX_ANNOUNCE_RATE,
+            max_announce_rate_per_address: Some(DEFAULT_MAX_ANNOUNCE_RATE),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
         }

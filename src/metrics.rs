@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     /// Gateways of places that somebody named.
     pub(crate) gateways: Gauge,
     replaced: Family<Replaced, Counter>,
+    over_limit: Family<OverLimit, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +52,11 @@ struct Replaced {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OverLimit {
+    fate: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("distributor");
@@ -70,6 +76,12 @@ impl Default for Metrics {
             "Packets to the tracker over UDP, by what became of them",
             udp.clone(),
         );
+        let over_limit = Family::default();
+        registry.register(
+            "http_over_limit",
+            "HTTP connections and announces of addresses that ask too much, by what became of them",
+            over_limit.clone(),
+        );
         let (steered_hosts, places, gateways) = (Gauge::default(), Gauge::default(), Gauge::default());
         let replaced = Family::default();
         registry.register("steered_hosts", "Hosts told of others by their places", steered_hosts.clone());
@@ -84,6 +96,7 @@ impl Default for Metrics {
             closed,
             held_off,
             udp,
+            over_limit,
             steered_hosts,
             places,
             gateways,
@@ -108,6 +121,11 @@ impl Metrics {
     /// The counter of packets over UDP that shared this fate. There are few fates; one who counts often keeps theirs.
     pub(crate) fn udp_packets(&self, fate: &'static str) -> Counter {
         self.udp.get_or_create_owned(&UdpPackets { fate })
+    }
+
+    /// The counter of what addresses asked over HTTP beyond their limit, as far as it shared this fate; likewise.
+    pub(crate) fn over_limit(&self, fate: &'static str) -> Counter {
+        self.over_limit.get_or_create_owned(&OverLimit { fate })
     }
 
     /// A gateway's place was taken by another host. The reasons are few and known.

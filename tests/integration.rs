@@ -13,6 +13,7 @@ mod dialects;
 mod dialling;
 mod encryption;
 mod faults;
+mod flooding;
 mod hanging;
 mod hostile;
 mod ignoring;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use socket2::SockRef;
@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::direct::{Conversation, Direct};
 use super::pages;
-use crate::accept::{Acceptor, Listener, MAX_AT_ONCE, Newcomer};
+use crate::accept::{Acceptor, Admission, Listener, MAX_AT_ONCE, Newcomer};
 
 /// How long a client may take to send a request's head, or stay silent between two requests.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +36,38 @@ pub(super) fn prepare(listener: &Listener) {
     }
 }
 
+/// What connections are served with.
+type Shared = (Arc<Direct>, Router, CancellationToken);
+
+/// A connection on which there is more to come.
+struct Begun {
+    conversation: Conversation,
+    _admission: Admission,
+}
+
+impl Begun {
+    /// Nothing where all was said at once.
+    fn new(Newcomer { stream, remote, admission }: Newcomer, direct: &Direct) -> Option<Self> {
+        let conversation = Conversation::begin(stream, remote, direct)?;
+        Some(Self { conversation, _admission: admission })
+    }
+
+    async fn serve(self, (direct, router, shutdown): Shared) {
+        if let Some(rest) = self.conversation.go_on(&direct, &shutdown).await {
+            pages::serve(rest, &direct.proxies, router, shutdown).await;
+        }
+    }
+}
+
+/// Serves one whose address has to wait for its turn.
+async fn serve_later(newcomer: Newcomer, wait: Duration, shared: Shared) {
+    let (direct, _, shutdown) = &shared;
+    let turn = shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+    if let Some(begun) = turn.and_then(|()| Begun::new(newcomer, direct)) {
+        begun.serve(shared).await;
+    }
+}
+
 /// Serves connections until shutdown; when dropped it ends those that are left.
 pub(super) async fn run(
     acceptor: Acceptor,
@@ -54,15 +86,16 @@ pub(super) async fn run(
         // Many may begin at a time, and as many may have ended.
         while connections.try_join_next().is_some() {}
         let more_may_wait = newcomers.len() == MAX_AT_ONCE;
-        for Newcomer { stream, remote, admission } in newcomers.drain(..) {
-            let Some(conversation) = Conversation::begin(stream, remote, &direct) else { continue };
-            let (direct, router, shutdown) = (Arc::clone(&direct), router.clone(), shutdown.clone());
-            connections.spawn(async move {
-                let _admission = admission;
-                if let Some(rest) = conversation.go_on(&direct, &shutdown).await {
-                    pages::serve(rest, &direct.proxies, router, shutdown).await;
-                }
-            });
+        let now = Instant::now();
+        for newcomer in newcomers.drain(..) {
+            // Closed unheard, it costs least.
+            let Some(wait) = direct.let_in(newcomer.remote.ip(), now) else { continue };
+            let shared = || (Arc::clone(&direct), router.clone(), shutdown.clone());
+            if !wait.is_zero() {
+                connections.spawn(serve_later(newcomer, wait, shared()));
+            } else if let Some(begun) = Begun::new(newcomer, &direct) {
+                connections.spawn(begun.serve(shared()));
+            }
         }
         if more_may_wait {
             // However many come, those whose turn it is are not kept waiting.

@@ -28,7 +28,7 @@ use tracing::warn;
 use self::direct::Direct;
 use self::proxies::Proxies;
 use self::refusal::Refusal;
-use crate::accept::{Acceptor, Listener};
+use crate::accept::{self, Acceptor, Listener};
 use crate::announce::Announces;
 use crate::catalog::Catalog;
 use crate::config::HttpConfig;
@@ -65,8 +65,6 @@ impl Http {
     /// Answers requests until shutdown, and returns when the last connection is closed.
     pub(crate) async fn run(self, listener: Listener) {
         let shutdown = self.shutdown.clone();
-        // Hosts that come through one proxy or translated address are many connections from one address.
-        let max_connections = self.config.max_connections;
         connections::prepare(&listener);
         if !self.config.trusted_proxies.is_empty() && self.announces.advertise.is_empty() {
             warn!(
@@ -74,9 +72,12 @@ impl Http {
                  --advertise names another"
             );
         }
-        let direct =
-            Arc::new(Direct { announces: Arc::clone(&self.announces), proxies: Proxies::new(&self.config) });
-        let acceptor = Acceptor::new(listener, "HTTP", max_connections, max_connections);
+        let direct = Direct::new(Arc::clone(&self.announces), Proxies::new(&self.config), &self.metrics);
+        let max_connections = accept::affordable(self.config.max_connections);
+        // Hosts that come through one translated address are many connections from it; but never all that there can be.
+        let max_per_address = max_connections.div_ceil(2);
+        let acceptor = Acceptor::new(listener, "HTTP", max_connections, max_per_address)
+            .with_many_from(self.config.trusted_proxies.clone());
         let router = Router::new()
             .route("/serve", get(torrents::serve))
             .route("/serve_last_updated", get(torrents::serve_last_updated))
@@ -91,6 +92,6 @@ impl Http {
             .route("/scrape", get(tracker::scrape_page))
             .fallback(async || Refusal::NoSuchPage)
             .with_state(Arc::new(self));
-        connections::run(acceptor, direct, router, shutdown).await;
+        connections::run(acceptor, Arc::new(direct), router, shutdown).await;
     }
 }

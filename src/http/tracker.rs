@@ -1,12 +1,13 @@
 //! `/announce` and `/scrape`: what they are answered (BEP 3, 7, 23, 48), in buffers that are used again; and the pages of
 //! the router for whoever asks in a way that isn't answered past it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use distributor_proto::{
@@ -17,7 +18,10 @@ use rand::rngs::SmallRng;
 
 use super::Http;
 use crate::announce::{Announces, Ends};
-use crate::tracker::Families;
+use crate::tracker::{AsksTooMuch, Families};
+
+/// What becomes of a question that its asker can't pay for, as it is counted.
+pub(super) const REFUSED: &str = "refused";
 
 /// What can be asked of a tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +102,15 @@ fn scrape(announces: &Announces, query: &[u8], body: &mut Vec<u8>) {
     }
 }
 
+/// Has an asker pay for its question; otherwise it is told when to come again, and nothing else on this connection.
+pub(super) fn pays(announces: &Announces, asker: IpAddr, now: Instant, body: &mut Vec<u8>) -> bool {
+    let paid = announces.allowances.pay(asker, now);
+    if let Err(error) = paid {
+        body.extend(encode_refusal(&error.to_string(), AsksTooMuch::RETRY_IN));
+    }
+    paid.is_ok()
+}
+
 /// Appends a failure, for the reason that an error gives.
 pub(super) fn refuse(error: &impl std::error::Error, body: &mut Vec<u8>) {
     body.extend(encode_failure(&error.to_string()));
@@ -112,8 +125,14 @@ pub(super) async fn scrape_page(http: State<Arc<Http>>, ends: Extension<Ends>, u
 }
 
 fn respond(http: &Http, page: Page, uri: &Uri, ends: Ends) -> Response {
-    let (query, mut body) = (uri.query().unwrap_or_default().as_bytes(), Vec::new());
-    Answerer::default().answer(&http.announces, page, query, ends, Instant::now(), &mut body);
+    let (query, now, mut body) = (uri.query().unwrap_or_default().as_bytes(), Instant::now(), Vec::new());
+    if !pays(&http.announces, ends.remote.ip(), now, &mut body) {
+        http.metrics.over_limit(REFUSED).inc();
+        let mut refusal = bencoded(body);
+        refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return refusal;
+    }
+    Answerer::default().answer(&http.announces, page, query, ends, now, &mut body);
     bencoded(body)
 }
 

@@ -35,7 +35,7 @@ use crate::seeder::{Neighbours, Seeder};
 use crate::state::{State, StateError, Writer};
 use crate::store::Store;
 use crate::topology::TopologyControl;
-use crate::tracker::Tracker;
+use crate::tracker::{Allowances, Tracker};
 use crate::traffic::{RateControl, Traffic};
 use crate::udp::Udp;
 use crate::watcher::{self, WatchError, WatchEvent, Watcher, WatcherHandle};
@@ -275,6 +275,7 @@ impl Server {
             tracker,
             racks: Arc::clone(&racks),
             dials: self.config.seeder.dial,
+            allowances: Allowances::new(self.config.http.max_announce_rate_per_address, Instant::now()),
             downloaders,
             our_id,
             peers_addr: self.peers_addr,

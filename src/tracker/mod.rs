@@ -7,6 +7,7 @@
 //! | `table` | the peers of a swarm, compact, and how they are found |
 //! | `pages`, `parts` | lists and hash tables that grow without a pause |
 //! | `address`, `clock` | addresses and times in few bytes |
+//! | `allowance` | how much one address may ask |
 //! | `census` | how many peers there may be, and how many at one address |
 //! | `selection` | which peers an asker is given |
 //! | `interval` | when a peer is to come again |
@@ -18,6 +19,7 @@
 //! Swarms lie in shards, each under a lock of its own that is held for one announce, or for one page of a swarm.
 
 mod address;
+mod allowance;
 mod census;
 mod clock;
 mod departures;
@@ -48,6 +50,7 @@ use distributor_proto::{
 };
 use rand::Rng;
 
+pub(crate) use self::allowance::{Allowances, AsksTooMuch};
 use self::census::Census;
 use self::clock::Clock;
 pub(crate) use self::departures::Departure;

@@ -14,7 +14,7 @@ use distributor_proto::{
 use rand::Rng;
 
 use crate::announce::{Announces, Ends};
-use crate::tracker::Families;
+use crate::tracker::{AsksTooMuch, Families};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Fate {
     Scraped,
     /// Its sender was told why not.
     Refused,
+    /// Its sender asks too much; dropped.
+    OverLimit,
     /// It showed an id that was not its sender's; dropped.
     Stranger,
     /// It was no question; dropped.
@@ -35,11 +37,12 @@ pub(super) enum Fate {
 
 impl Fate {
     /// All of them, in the order of their discriminants.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Connected,
         Self::Announced,
         Self::Scraped,
         Self::Refused,
+        Self::OverLimit,
         Self::Stranger,
         Self::Malformed,
         Self::Unsent,
@@ -52,6 +55,7 @@ impl Fate {
             Self::Announced => "announced",
             Self::Scraped => "scraped",
             Self::Refused => "refused",
+            Self::OverLimit => "over_limit",
             Self::Stranger => "stranger",
             Self::Malformed => "malformed",
             Self::Unsent => "unsent",
@@ -101,6 +105,10 @@ impl Desk {
         if !self.ids.accepts(claim.connection, asker, now) {
             return (Fate::Stranger, None);
         }
+        // Not before: nobody pays for what was sent in his name.
+        if let Err(error) = self.announces.allowances.pay(asker, now) {
+            return self.refuse(claim.transaction, error, packet.len());
+        }
         let fate = match claim.read() {
             Ok(UdpQuestion::Announce { request, .. }) => {
                 self.announce(claim.transaction, request, ends, now, rng)
@@ -118,6 +126,24 @@ impl Desk {
             }
         };
         (fate, Some(&self.answer))
+    }
+
+    /// Says once a second to an address that it asks too much, in no more bytes than it asks. Silence, else: it costs
+    /// least, and clients ask ever more seldom then.
+    fn refuse(
+        &mut self,
+        transaction: TransactionId,
+        error: AsksTooMuch,
+        len: usize,
+    ) -> (Fate, Option<&[u8]>) {
+        if error.is_news {
+            encode_udp_error(transaction, &error.to_string(), &mut self.answer);
+        }
+        if (1..=len).contains(&self.answer.len()) {
+            (Fate::Refused, Some(&self.answer))
+        } else {
+            (Fate::OverLimit, None)
+        }
     }
 
     fn announce(
@@ -149,6 +175,73 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announce::tests::of_nothing;
+    use crate::tracker::Allowances;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    /// What an address may ask at once where it may ask one question a second.
+    const AT_ONCE: usize = 4;
+
+    struct Room {
+        desk: Desk,
+        now: Instant,
+    }
+
+    impl Room {
+        fn new() -> Self {
+            let now = Instant::now();
+            let announces = of_nothing(Allowances::new(NonZeroU32::new(1), now), now);
+            Self { desk: Desk::new(announces.into(), [1; 16], now), now }
+        }
+
+        fn hear(&mut self, from: &str, packet: &[u8]) -> (Fate, Vec<u8>) {
+            let remote = format!("{from}:5000").parse().unwrap();
+            let ends = Ends { local: "10.0.0.1:6969".parse().unwrap(), remote };
+            let (fate, answer) = self.desk.answer(packet, ends, self.now, &mut SmallRng::seed_from_u64(1));
+            (fate, answer.unwrap_or_default().to_vec())
+        }
+
+        /// A scrape of so many torrents, under the id that its sender was given.
+        fn question(&mut self, from: &str, torrents: usize) -> Vec<u8> {
+            let connect = [&0x0417_2710_1980_u64.to_be_bytes()[..], &[0; 8]].concat();
+            let (fate, answer) = self.hear(from, &connect);
+            assert_eq!(fate, Fate::Connected);
+            [&answer[8..], &[0, 0, 0, 2, 9, 9, 9, 9], &vec![7; 20 * torrents]].concat()
+        }
+    }
+
+    #[test]
+    fn who_asks_too_much_is_told_so_once_a_second_in_no_more_than_he_asked() {
+        let mut room = Room::new();
+        let [long, short] = [3, 1].map(|torrents| room.question("10.0.0.2", torrents));
+        for _ in 0..AT_ONCE {
+            assert_eq!(room.hear("10.0.0.2", &long).0, Fate::Scraped);
+        }
+        let (fate, answer) = room.hear("10.0.0.2", &long);
+        assert_eq!((fate, answer.len() <= long.len()), (Fate::Refused, true));
+        assert_eq!(answer[..8], [0, 0, 0, 3, 9, 9, 9, 9]);
+        assert_eq!(room.hear("10.0.0.2", &long), (Fate::OverLimit, Vec::new()));
+        room.now += Duration::from_secs(1);
+        assert_eq!(room.hear("10.0.0.2", &short).0, Fate::Scraped);
+        assert_eq!(room.hear("10.0.0.2", &short), (Fate::OverLimit, Vec::new()), "it doesn't fit");
+        let others = room.question("10.0.0.3", 1);
+        assert_eq!(room.hear("10.0.0.3", &others).0, Fate::Scraped);
+    }
+
+    #[test]
+    fn nobody_pays_for_what_was_sent_in_his_name() {
+        let mut room = Room::new();
+        let stolen = room.question("10.0.0.2", 1);
+        for _ in 0..10 * AT_ONCE {
+            assert_eq!(room.hear("10.0.0.3", &stolen), (Fate::Stranger, Vec::new()));
+            room.question("10.0.0.3", 1);
+        }
+        let own = room.question("10.0.0.3", 1);
+        assert_eq!(room.hear("10.0.0.3", &own).0, Fate::Scraped);
+    }
 
     #[test]
     fn counts_each_fate_in_its_place() {

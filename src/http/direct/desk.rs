@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::super::proxies::{ForwardedError, Proxies};
+use super::super::proxies::ForwardedError;
 use super::super::tracker::{self, Answerer};
+use super::Direct;
 use super::head::Question;
-use crate::announce::{Announces, Ends};
+use crate::announce::Ends;
 
 /// What is read at once: some dozen announces.
 pub(super) const INPUT_LEN: usize = 16 * 1024;
@@ -50,25 +51,32 @@ impl Desk {
         })
     }
 
-    /// Appends the answer to one question of whoever is at the connection's other end.
+    /// Appends the answer to one question of whoever is at the connection's other end. Says whether the connection stays
+    /// open.
     pub(super) fn answer(
         &mut self,
-        announces: &Announces,
-        proxies: &Proxies,
+        direct: &Direct,
         asker: &Result<Ends, ForwardedError>,
-        question: &Question<'_>,
+        is_paid: bool,
+        mut question: Question<'_>,
         now: Instant,
-    ) {
+    ) -> bool {
         self.body.clear();
+        let Direct { announces, proxies, .. } = direct;
         let asker = asker.clone().and_then(|asker| proxies.asker(asker, question.forwarded.into_iter()));
         match asker {
-            Ok(ends) => {
-                let Question { page, query, .. } = *question;
+            Ok(ends) if is_paid || tracker::pays(announces, ends.remote.ip(), now, &mut self.body) => {
+                let Question { page, query, .. } = question;
                 self.answerer.answer(announces, page, query, ends, now, &mut self.body);
+            }
+            Ok(_) => {
+                direct.refused.inc();
+                question.keep_alive = false;
             }
             Err(error) => tracker::refuse(&error, &mut self.body),
         }
-        self.put_answer(question);
+        self.put_answer(&question);
+        question.keep_alive
     }
 
     /// The same that hyper would write, and in the same version: HTTP/1.0 is answered so.

@@ -16,13 +16,14 @@ mod talk;
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distributor_proto::canonical;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
@@ -33,13 +34,47 @@ use self::desk::Desk;
 use self::talk::{Next, Talk};
 use super::connections::HEAD_TIMEOUT;
 use super::proxies::{ForwardedError, Proxies};
+use super::tracker;
 use crate::announce::{Announces, Ends};
+use crate::metrics::Metrics;
 
 /// What questions are answered from.
 #[derive(Debug)]
 pub(super) struct Direct {
-    pub(super) announces: Arc<Announces>,
+    announces: Arc<Announces>,
     pub(super) proxies: Proxies,
+    /// What addresses asked beyond their limit: connections that waited, and that were closed unheard; questions.
+    waited: Counter,
+    closed: Counter,
+    refused: Counter,
+}
+
+impl Direct {
+    pub(super) fn new(announces: Arc<Announces>, proxies: Proxies, metrics: &Metrics) -> Self {
+        let [waited, closed, refused] =
+            ["waited", "closed", tracker::REFUSED].map(|fate| metrics.over_limit(fate));
+        Self { announces, proxies, waited, closed, refused }
+    }
+
+    /// Has a newcomer pay for its first question, and says how long it waits before it is heard. `None` where too many of
+    /// its address wait already. Proxies pay for nothing: those pay for whom they ask.
+    pub(super) fn let_in(&self, ip: IpAddr, now: Instant) -> Option<Duration> {
+        if !self.has_paid(ip) {
+            return Some(Duration::ZERO);
+        }
+        let wait = self.announces.allowances.reserve(ip, now);
+        match wait {
+            Some(Duration::ZERO) => {}
+            Some(_) => _ = self.waited.inc(),
+            None => _ = self.closed.inc(),
+        }
+        wait
+    }
+
+    /// Whether who connects from there paid as it was let in.
+    fn has_paid(&self, ip: IpAddr) -> bool {
+        !self.proxies.trust(ip)
+    }
 }
 
 /// A connection on which there is more to come.
