@@ -72,7 +72,8 @@ impl Http {
                  --advertise names another"
             );
         }
-        let direct = Direct::new(Arc::clone(&self.announces), Proxies::new(&self.config), &self.metrics);
+        let (announces, proxies) = (Arc::clone(&self.announces), Proxies::new(&self.config));
+        let direct = Direct::new(announces, proxies, listener.local_addr().ok(), &self.metrics);
         let max_connections = accept::affordable(self.config.max_connections);
         // Hosts that come through one translated address are many connections from it; but never all that there can be.
         let max_per_address = max_connections.div_ceil(2);

@@ -15,8 +15,9 @@ mod head;
 mod talk;
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use distributor_proto::canonical;
 use prometheus_client::metrics::counter::Counter;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,8 @@ use crate::metrics::Metrics;
 pub(super) struct Direct {
     announces: Arc<Announces>,
     pub(super) proxies: Proxies,
+    /// Where all connections come in, if that is one address: it need not be asked of each.
+    listening: Option<SocketAddr>,
     /// What addresses asked beyond their limit: connections that waited, and that were closed unheard; questions.
     waited: Counter,
     closed: Counter,
@@ -50,10 +54,17 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    pub(super) fn new(announces: Arc<Announces>, proxies: Proxies, metrics: &Metrics) -> Self {
+    /// `listening` is where connections are accepted, be it at all addresses.
+    pub(super) fn new(
+        announces: Arc<Announces>,
+        proxies: Proxies,
+        listening: Option<SocketAddr>,
+        metrics: &Metrics,
+    ) -> Self {
+        let listening = listening.filter(|addr| !addr.ip().is_unspecified());
         let [waited, closed, refused] =
             ["waited", "closed", tracker::REFUSED].map(|fate| metrics.over_limit(fate));
-        Self { announces, proxies, waited, closed, refused }
+        Self { announces, proxies, listening, waited, closed, refused }
     }
 
     /// Has a newcomer pay for its first question, and says how long it waits before it is heard. `None` where too many of
@@ -101,12 +112,13 @@ impl Conversation {
     /// Answers what has come with a connection that was just accepted. `None` where that was all: it is closed then, and
     /// the runtime never heard of it.
     pub(super) fn begin(stream: std::net::TcpStream, remote: SocketAddr, direct: &Direct) -> Option<Self> {
-        let own = Ends { local: canonical(stream.local_addr().ok()?), remote: canonical(remote) };
+        let local = direct.listening.map_or_else(|| stream.local_addr(), Ok).ok()?;
+        let own = Ends { local: canonical(local), remote: canonical(remote) };
         let now = Instant::now();
         let mut talk = Talk::new(own, direct, now);
         let (next, unsent) = Desk::with(|desk| match (&stream).read(&mut desk.input) {
             Ok(0) => Ok((Next::Close, Vec::new())),
-            Ok(read) => turn(&mut talk, read, direct, desk, now, |out| (&stream).write(out)),
+            Ok(read) => turn(&mut talk, read, direct, desk, now, |out, more| send(&stream, out, more)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((Next::Read, Vec::new())),
             Err(error) => Err(error),
         })
@@ -177,7 +189,7 @@ impl Conversation<TcpStream> {
                     return Poll::Ready(Ok(()));
                 }
             }
-            let write = |out: &[u8]| stream.try_write(out);
+            let write = |out: &[u8], more| stream.try_io(Interest::WRITABLE, || send(&*stream, out, more));
             (*next, *unsent) = turn(talk, read, direct, desk, Instant::now(), write)?;
             Poll::Ready(Ok(()))
         })
@@ -191,7 +203,7 @@ fn turn(
     direct: &Direct,
     desk: &mut Desk,
     now: Instant,
-    write: impl FnOnce(&[u8]) -> io::Result<usize>,
+    write: impl FnOnce(&[u8], SendFlags) -> io::Result<usize>,
 ) -> io::Result<(Next, Vec<u8>)> {
     let input = std::mem::take(&mut desk.input);
     let next = talk.hear(input.get(..read).unwrap_or_default(), direct, desk, now);
@@ -199,9 +211,15 @@ fn turn(
     if desk.out.is_empty() {
         return Ok((next, Vec::new()));
     }
-    let written = match write(&desk.out) {
+    // What closes the connection follows at once, and goes in the same packet.
+    let more = if next == Next::Close { SendFlags::MORE } else { SendFlags::empty() };
+    let written = match write(&desk.out, more) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
         written => written?,
     };
     Ok((next, desk.out.get(written..).unwrap_or_default().to_vec()))
+}
+
+fn send(socket: impl AsFd, bytes: &[u8], more: SendFlags) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, more | SendFlags::NOSIGNAL)?)
 }

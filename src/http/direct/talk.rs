@@ -146,7 +146,7 @@ mod tests {
             let announces = of_nothing(Allowances::new(NonZeroU32::new(1), now), now);
             let mut config = HttpConfig::default();
             config.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
-            let direct = Direct::new(announces.into(), Proxies::new(&config), &Metrics::default());
+            let direct = Direct::new(announces.into(), Proxies::new(&config), None, &Metrics::default());
             Self { direct, now }
         }
 
