@@ -396,21 +396,23 @@ impl Ingest {
         because: Because,
         change: impl FnOnce(&Catalog) -> Option<Arc<Torrent>>,
     ) {
-        if let Some(torrent) = self.catalog.at(at) {
+        let open = self.catalog.at(at).and_then(|torrent| {
             let departure = match because {
                 Because::Changed => Departure::Changed(self.catalog.exact_name(at)),
                 Because::Gone => Departure::Gone,
             };
-            // Before it is so: whoever announces right after it is told why.
+            // Both before it is so: whoever announces right after it is told why, and nobody is refused who is served on.
             self.tracker.depart(torrent.info_hash(), departure);
-        }
+            let open = self.store.find_open(&torrent.file().binding)?;
+            self.catalog.serve_on(&torrent);
+            Some(open)
+        });
         let Some(torrent) = change(&self.catalog) else { return };
         info!(file = ?self.catalog.exact_name(at), info_hash = %torrent.info_hash(), "no longer served");
-        let Some(open) = self.store.find_open(&torrent.file().binding) else {
+        let Some(open) = open else {
             torrent.revoked().cancel();
             return;
         };
-        self.catalog.serve_on(&torrent);
         let (catalog, grace) = (Arc::clone(&self.catalog), self.torrents.grace);
         self.leaving.spawn(async move {
             let verified = Arc::clone(&open);

@@ -152,7 +152,8 @@ impl Catalog {
         }
     }
 
-    /// A withdrawn torrent is served on to those who have it, until it is [released](Self::release).
+    /// A torrent is served on to those who have it, until it is [released](Self::release). One that is to be withdrawn is
+    /// so before it is: there is no moment then at which nobody is served.
     pub(crate) fn serve_on(&self, torrent: &Arc<Torrent>) {
         self.write().leaving.add(torrent);
     }

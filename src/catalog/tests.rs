@@ -238,8 +238,11 @@ fn offers_an_info_hash_while_any_file_has_it() {
 fn serves_a_withdrawn_torrent_on_until_it_is_released() {
     let fixture = Fixture::new(&["files"]);
     let torrent = fixture.offer("files", "a", 1);
+    // First the one, then the other: at no moment is it refused.
+    fixture.catalog.serve_on(&torrent);
+    assert!(fixture.catalog.is_served(&torrent.info_hash()));
+    assert_eq!(fixture.found("a"), Some("a".into()));
     let withdrawn = fixture.catalog.remove(&torrent.file().at).unwrap();
-    fixture.catalog.serve_on(&withdrawn);
     assert!(fixture.catalog.is_served(&torrent.info_hash()));
     assert_eq!(fixture.found("a"), None, "but it is handed out no more");
     let again = fixture.offer("files", "a", 1);
