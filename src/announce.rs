@@ -165,8 +165,6 @@ pub(crate) mod tests {
         Announces {
             catalog: Arc::new(Catalog::new(roots)),
             tracker: Arc::new(Tracker::new(1000, now)),
-            racks: Arc::new(Racks::new(&Arc::default())),
-            dials: true,
             racks: Arc::new(Racks::new(SuperSeeding::Off, &Arc::default())),
             dials: true,
             allowances,

@@ -53,7 +53,12 @@ struct Room {
 impl Room {
     fn new(topology: &Arc<Topology>) -> Self {
         let rng = SmallRng::seed_from_u64(1);
-        Self { racks: Racks::new(topology), now: Instant::now(), rng, lost: HashSet::new() }
+        Self {
+            racks: Racks::new(SuperSeeding::Off, topology),
+            now: Instant::now(),
+            rng,
+            lost: HashSet::new(),
+        }
     }
 
     /// With so many hosts in each of some racks.

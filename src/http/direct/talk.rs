@@ -144,8 +144,8 @@ mod tests {
         fn new(trusted: &[&str]) -> Self {
             let now = Instant::now();
             let announces = of_nothing(Allowances::new(NonZeroU32::new(1), now), now);
-            let mut config = HttpConfig::default();
-            config.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let config = HttpConfig { trusted_proxies, ..HttpConfig::default() };
             let direct = Direct::new(announces.into(), Proxies::new(&config), None, &Metrics::default());
             Self { direct, now }
         }
