@@ -112,7 +112,7 @@ fn racks_have_one_rate_each_however_many_hosts_they_have() {
         [[127, 1, 1, 1], [127, 1, 2, 1], [127, 1, 2, 2], [127, 1, 2, 3], [127, 1, 2, 4]];
     let seed = Seed::with(4 * MIB, |setup| {
         let setup = setup.option("--max-upload-rate-per-group", &RATE.to_string());
-        setup.option("--rack-prefix-v4", "24").quiet()
+        setup.option("--rack-prefix-v4", "24").showing_everything().quiet()
     });
     let got = HOSTS.map(|_| AtomicUsize::new(0));
     let began = Instant::now();
@@ -229,7 +229,7 @@ fn rates_are_changed_by_nobody_elsewhere_and_by_nothing_that_makes_no_sense() {
 #[test]
 fn the_fastest_keeps_its_slot_when_the_turns_are_over() {
     let seed = Seed::with(4 * MIB, |setup| {
-        setup.option("--choking", "fastest").option("--upload-slots", "2").quiet()
+        setup.option("--choking", "fastest").option("--upload-slots", "2").showing_everything().quiet()
     });
     let join = |number: u8| {
         let mut peer = Peer::connect_from([127, 0, 1, number].into(), seed.server.peers());

@@ -124,7 +124,9 @@ fn a_slow_uplink_has_fewer_slots() {
 /// A limit for each host is what makes them slow; without one for all of them nothing is known of the uplink.
 #[test]
 fn slow_peers_have_more_slots() {
-    let seed = Seed::with(4 * MIB, |setup| setup.option("--max-upload-rate-per-peer", "24k").quiet());
+    let seed = Seed::with(4 * MIB, |setup| {
+        setup.option("--max-upload-rate-per-peer", "24k").showing_everything().quiet()
+    });
     let join = |n| Hungry::join([127, 1, 1, n].into(), seed.server.peers(), seed.info_hash);
     let hungry = (1..=90).map(join).collect();
     feed(hungry, (seed.contents.len() / PIECE) as u32, || {
@@ -135,7 +137,7 @@ fn slow_peers_have_more_slots() {
 /// Each has far more than a useful rate on any machine: there is no reason for anybody to wait for a turn.
 #[test]
 fn all_who_wait_have_slots_where_there_is_more_than_enough_for_each() {
-    let seed = Seed::with(4 * MIB, Setup::quiet);
+    let seed = Seed::with(4 * MIB, |setup| setup.showing_everything().quiet());
     let join = |n| Hungry::join([127, 1, 1, n].into(), seed.server.peers(), seed.info_hash);
     let hungry = (1..=150).map(join).collect();
     feed(hungry, (seed.contents.len() / PIECE) as u32, || {
@@ -172,7 +174,7 @@ fn assert_keeps_its_slot(first: &mut Peer, second: &mut Peer, mut favourite: Pee
 #[test]
 fn a_group_keeps_the_slot_that_is_reserved_for_it() {
     let seed = Seed::with(4 * MIB, |setup| {
-        setup.option("--upload-slots", "2").option("--reserved-slots", "1").quiet()
+        setup.option("--upload-slots", "2").option("--reserved-slots", "1").showing_everything().quiet()
     });
     let mut near = [1, 2].map(|host| {
         let mut peer = join(&seed, [127, 1, 1, host], None);
@@ -190,7 +192,7 @@ fn a_group_keeps_the_slot_that_is_reserved_for_it() {
 fn the_one_host_of_a_rack_has_a_slot_before_fifty_of_another_have_had_one_each() {
     let seed = Seed::with(4 * MIB, |setup| {
         let setup = setup.option("--upload-slots", "10").option("--reserved-slots", "1");
-        setup.option("--rack-prefix-v4", "24").quiet()
+        setup.option("--rack-prefix-v4", "24").showing_everything().quiet()
     });
     let mut near: Vec<Peer> = (1..=50).map(|host| join(&seed, [127, 1, 1, host], None)).collect();
     let interested = || count(&seed.server.get(PEERS).expect(200), "interested");
@@ -213,7 +215,7 @@ fn has_had_a_turn(peer: &mut Peer) -> bool {
 #[test]
 fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
     let seed = Seed::with(4 * MIB, |setup| {
-        setup.option("--upload-slots", "2").option("--choking", "newcomers").quiet()
+        setup.option("--upload-slots", "2").option("--choking", "newcomers").showing_everything().quiet()
     });
     let half = [[0xff; 4], [0; 4]].concat();
     let mut halves = [1, 2].map(|host| {
@@ -231,7 +233,7 @@ fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
 #[test]
 fn a_newcomer_goes_before_those_who_have_half_of_the_file() {
     let seed = Seed::with(4 * MIB, |setup| {
-        setup.option("--upload-slots", "2").option("--choking", "newcomers").quiet()
+        setup.option("--upload-slots", "2").option("--choking", "newcomers").showing_everything().quiet()
     });
     // 32 of 64 pieces.
     let half = [[0xff; 4], [0; 4]].concat();
@@ -250,7 +252,7 @@ fn a_newcomer_goes_before_those_who_have_half_of_the_file() {
 fn optimistic_slots_go_to_those_who_have_waited_however_fast_the_others_are() {
     let seed = Seed::with(4 * MIB, |setup| {
         let setup = setup.option("--upload-slots", "2").option("--choking", "fastest");
-        setup.option("--optimistic-slots", "2").quiet()
+        setup.option("--optimistic-slots", "2").showing_everything().quiet()
     });
     let fast = [1, 2].map(|host| {
         let mut peer = join(&seed, [127, 1, 1, host], None);

@@ -76,7 +76,7 @@ impl Http {
         let direct = Direct::new(announces, proxies, listener.local_addr().ok(), &self.metrics);
         let max_connections = accept::affordable(self.config.max_connections);
         // Hosts that come through one translated address are many connections from it; but never all that there can be.
-        let max_per_address = max_connections.div_ceil(2);
+        let max_per_address = max_connections.div_ceil(4).saturating_mul(3);
         let acceptor = Acceptor::new(listener, "HTTP", max_connections, max_per_address)
             .with_many_from(self.config.trusted_proxies.clone());
         let router = Router::new()

@@ -97,6 +97,11 @@ impl<'a> Setup<'a> {
         Self { home: Some(directory.as_ref().to_owned()), ..self }
     }
 
+    /// To peers that ask for whatever they like, and not for what they were shown.
+    pub(crate) fn showing_everything(self) -> Self {
+        self.option("--super-seeding", "off")
+    }
+
     /// With the log that is the default: what is done to it here would fill a disk with the other.
     pub(crate) fn quiet(self) -> Self {
         Self { quiet: true, ..self }
