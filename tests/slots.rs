@@ -12,7 +12,6 @@ use crate::support::files::{Contents, KIB, MIB, PIECE};
 use crate::support::http::Response;
 use crate::support::process::command;
 use crate::support::seed::Seed;
-use crate::support::server::Setup;
 use crate::support::swarm::Swarm;
 use crate::support::wait_for;
 use crate::support::wire::{

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::member::Member;
 use super::swarm::{Members, View};
@@ -37,8 +37,7 @@ pub(super) struct Asking {
 }
 
 impl View<'_> {
-    /// What an asker is told that can reach whom `admits` lets through. Of a rack that is only guessed, no more than
-    /// half the answer: that is a preference, and keeps nobody from anybody.
+    /// What an asker is told that can reach whom `admits` lets through.
     pub(super) fn advise(
         &self,
         asking: &Asking,
@@ -50,11 +49,6 @@ impl View<'_> {
         let Asking { addr, rack, enough, wants_seeds } = *asking;
         // One that can't be dialled is no member, and may be alone in its rack.
         let Some(members) = self.swarm.racks.get(&rack) else { return Advice::default() };
-        if !members.is_known() {
-            // Where all are told of anyway there is nothing to prefer.
-            let enough = if self.swarm.members.len() > enough { enough / 2 } else { 0 };
-            return Advice { first: near(&members.hosts, addr, enough, admits, rng), ..Advice::default() };
-        }
         let is_gateway = self.swarm.members.get(&addr).is_some_and(|member| member.is_gateway);
         let wants = |member: &Member| match member.standing {
             Standing::Downloads => true,
@@ -78,21 +72,4 @@ impl View<'_> {
         let serves = |gateway: &Member| gateway.standing.is_here() && !gateway.is_stalled(now);
         asker.is_gateway || asker.is_stalled(now) || !gateways().any(serves)
     }
-}
-
-/// Up to `enough` hosts but the asker, from one on that chance chooses, and round. Who of them is gone, or of no use to
-/// it, the tracker leaves out: where nobody said where hosts are, an answer is not to take longer for it.
-fn near(
-    hosts: &[SocketAddr],
-    asker: SocketAddr,
-    enough: usize,
-    admits: impl Fn(IpAddr) -> bool,
-    rng: &mut impl Rng,
-) -> Vec<SocketAddr> {
-    if enough == 0 || hosts.len() < 2 {
-        return Vec::new();
-    }
-    let (before, after) = hosts.split_at(rng.random_range(0..hosts.len()));
-    let around = after.iter().chain(before).take(enough + 1);
-    around.copied().filter(|host| *host != asker && admits(host.ip())).take(enough).collect()
 }

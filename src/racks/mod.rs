@@ -2,7 +2,7 @@
 //! the gateways of their racks. Values in, values out. Who is there the tracker says, who is dialled and what is logged
 //! is the server's to see to; the policies are those of `steering`.
 //!
-//! Where nobody said where hosts are, it is guessed, and all that follows is that near ones are told of first.
+//! Only hosts of which somebody said where they are: of others nothing is kept, and nothing is kept from them.
 //!
 //! | file | what it owns |
 //! |---|---|
@@ -129,10 +129,10 @@ impl Racks {
     fn post(&self, info_hash: &InfoHash, ip: IpAddr) -> Post {
         let ip = ip.to_canonical();
         let shard = self.shard(info_hash);
-        let (rack, location) = self.locate(&shard.topology, ip);
+        let location = shard.topology.locate(ip);
         let swarm = shard.swarms.get(info_hash);
         Post {
-            rack,
+            rack: self.rack(&location),
             is_gateway: swarm.is_none_or(|swarm| swarm.is_gateway(ip)),
             is_guessed: location.basis == Basis::Guess,
         }
@@ -145,10 +145,9 @@ impl Racks {
     }
 
     /// Places have numbers that no two of them share, but by a chance of one in four billions: those would be one rack.
-    fn locate(&self, topology: &Topology, ip: IpAddr) -> (Rack, Location) {
-        let location = topology.locate(ip);
+    fn rack(&self, location: &Location) -> Rack {
         let [a, b, c, d, ..] = self.keys.hash_one(location.place).to_ne_bytes();
-        (Rack(u32::from_ne_bytes([a, b, c, d])), location)
+        Rack(u32::from_ne_bytes([a, b, c, d]))
     }
 
     /// Counts one more host, if there is room for it.
@@ -174,6 +173,10 @@ impl Racks {
     ) -> Advice {
         let mut shard = self.shard(&request.info_hash);
         let Shard { topology, swarms } = &mut *shard;
+        let location = topology.locate(addr.ip());
+        if location.basis == Basis::Guess {
+            return Advice::default();
+        }
         if request.event == AnnounceEvent::Stopped {
             if let Some(swarm) = swarms.get_mut(&request.info_hash) {
                 self.leave(usize::from(swarm.stops(addr, &request.peer_id)));
@@ -189,15 +192,13 @@ impl Racks {
             if !self.enter() {
                 return Advice::default();
             }
-            let (rack, location) = self.locate(topology, addr.ip());
+            let rack = self.rack(&location);
             let mut member = Member::new(request.peer_id, rack, request.is_seed(), now);
             member.announces(request, now);
             swarms.entry(request.info_hash).or_default().join(addr, member, &location);
         }
         let Some(swarm) = swarms.get(&request.info_hash) else { return Advice::default() };
-        let rack = swarm.members.get(&addr).map(|member| member.rack);
-        let rack = rack.unwrap_or_else(|| self.locate(topology, addr.ip()).0);
-        let asking = Asking { addr, rack, enough, wants_seeds: request.wants_seeds() };
+        let asking = Asking { addr, rack: self.rack(&location), enough, wants_seeds: request.wants_seeds() };
         View { swarm, topology }.advise(&asking, admits, &self.keys, now, rng)
     }
 
@@ -212,9 +213,10 @@ impl Racks {
     ) {
         let mut shard = self.shard(&info_hash);
         let Shard { topology, swarms } = &mut *shard;
+        let location = topology.locate(addr.ip());
         let is_known = swarms.get(&info_hash).is_some_and(|swarm| swarm.members.contains_key(&addr));
-        if !is_known && self.enter() {
-            let (rack, location) = self.locate(topology, addr.ip());
+        if location.basis != Basis::Guess && !is_known && self.enter() {
+            let rack = self.rack(&location);
             swarms.entry(info_hash).or_default().join(addr, Member::new(id, rack, is_seed, now), &location);
         }
     }
@@ -258,13 +260,17 @@ impl Racks {
         reviewed
     }
 
-    /// Another topology is in force: all hosts are where that says.
+    /// Another topology is in force: all hosts are where that says. Of those who become known by it, one that was guessed
+    /// before is known when it announces itself next.
     pub(crate) fn move_to(&self, topology: &Arc<Topology>) {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.topology = Arc::clone(topology);
             for swarm in shard.swarms.values_mut() {
-                self.leave(swarm.move_to(|ip| self.locate(topology, ip)));
+                self.leave(swarm.move_to(|ip| {
+                    let location = topology.locate(ip);
+                    (location.basis != Basis::Guess).then(|| (self.rack(&location), location))
+                }));
             }
             shard.swarms.retain(|_, swarm| !swarm.members.is_empty());
         }

@@ -45,11 +45,6 @@ impl Members {
             gone: Reports::default(),
         }
     }
-
-    /// Whether somebody said that this is a rack. Others have no gateways: nothing is kept from their hosts.
-    pub(super) fn is_known(&self) -> bool {
-        self.basis != Basis::Guess
-    }
 }
 
 /// A connection of the origin, and what it sees of the peer.
@@ -92,7 +87,7 @@ impl Swarm {
     pub(super) fn join(&mut self, addr: SocketAddr, mut member: Member, location: &Location) {
         let rack = self.racks.entry(member.rack).or_insert_with(|| Members::at(location));
         rack.hosts.push(addr);
-        if rack.is_known() && wants_gateway(rack.gateways.len()) {
+        if wants_gateway(rack.gateways.len()) {
             member.is_gateway = true;
             rack.gateways.push(addr);
         }
@@ -140,12 +135,10 @@ impl Swarm {
         }
     }
 
-    /// Whether pieces for its rack may go to this address: to a gateway, to whoever has announced nothing yet, and to
-    /// anybody where nobody said that there is a rack.
+    /// Whether pieces for its rack may go to this address: to a gateway, and to whoever isn't known to be none.
     pub(super) fn is_gateway(&self, ip: IpAddr) -> bool {
         let mut there = self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX)).peekable();
-        let is_known = |member: &Member| self.racks.get(&member.rack).is_some_and(Members::is_known);
-        there.peek().is_none() || there.any(|(_, member)| member.is_gateway || !is_known(member))
+        there.peek().is_none() || there.any(|(_, member)| member.is_gateway)
     }
 
     /// What the origin sees over its connections, all of which are given.
@@ -185,9 +178,8 @@ impl Swarm {
     /// Replaces gateways, and forgets those that left. Gives how many are forgotten.
     pub(super) fn review(&mut self, now: Instant, changes: &mut Changes) -> usize {
         let before = self.members.len();
-        let known: Vec<Rack> =
-            self.racks.iter().filter(|(_, members)| members.is_known()).map(|(rack, _)| *rack).collect();
-        for rack in known {
+        let racks: Vec<Rack> = self.racks.keys().copied().collect();
+        for rack in racks {
             self.review_rack(rack, now, changes);
         }
         before - self.members.len()
@@ -223,18 +215,21 @@ impl Swarm {
     }
 
     /// All hosts are where another topology says. Gateways are gateways there, as far as it wants any; those that have
-    /// left are forgotten. Gives how many are.
-    pub(super) fn move_to(&mut self, locate: impl Fn(IpAddr) -> (Rack, Location)) -> usize {
+    /// left, or are nowhere by what it says, are forgotten. Gives how many are.
+    pub(super) fn move_to(&mut self, locate: impl Fn(IpAddr) -> Option<(Rack, Location)>) -> usize {
         let before = self.members.len();
         self.members.retain(|_, member| member.standing.is_here());
         for (_, rack) in std::mem::take(&mut self.racks) {
             for addr in rack.hosts {
                 let Some(member) = self.members.get_mut(&addr) else { continue };
-                let (rack, location) = locate(addr.ip());
+                let Some((rack, location)) = locate(addr.ip()) else {
+                    self.members.remove(&addr);
+                    continue;
+                };
                 let members = self.racks.entry(rack).or_insert_with(|| Members::at(&location));
                 members.hosts.push(addr);
                 member.rack = rack;
-                member.is_gateway &= members.is_known() && wants_gateway(members.gateways.len());
+                member.is_gateway &= wants_gateway(members.gateways.len());
                 members.gateways.extend(member.is_gateway.then_some(addr));
             }
         }
@@ -258,8 +253,7 @@ impl steering::Racks for View<'_> {
     type Id = SocketAddr;
 
     fn racks(&self) -> impl Iterator<Item = Rack> + Clone {
-        let has_gateways = |members: &Members| !members.is_known() || !members.gateways.is_empty();
-        self.swarm.racks.iter().filter(move |(_, members)| has_gateways(members)).map(|(rack, _)| *rack)
+        self.swarm.racks.iter().filter(|(_, members)| !members.gateways.is_empty()).map(|(rack, _)| *rack)
     }
 
     fn hosts(&self, rack: Rack) -> &[SocketAddr] {
@@ -267,11 +261,7 @@ impl steering::Racks for View<'_> {
     }
 
     fn gateways(&self, rack: Rack) -> &[SocketAddr] {
-        match self.swarm.racks.get(&rack) {
-            Some(members) if members.is_known() => &members.gateways,
-            Some(members) => &members.hosts,
-            None => &[],
-        }
+        self.swarm.racks.get(&rack).map_or(&[], |members| &members.gateways)
     }
 
     fn distance(&self, one: Rack, other: Rack) -> u32 {

@@ -1,7 +1,7 @@
 //! Which peers an asker is given: a pure function of the swarm, the asker, the time and chance. Whom it is better told
 //! of, others may know; who may be told of at all is judged here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use distributor_proto::{PeerAddr, PeerId};
 use rand::{Rng, RngExt};
@@ -10,11 +10,15 @@ use super::address::Address;
 use super::clock::Seconds;
 use super::swarm::Swarm;
 use super::table::{Entry, Peer, Pool, Table};
-use super::{Choice, Families};
+use super::{Choice, Families, MAX_NUMWANT};
+use crate::topology::{GUESSED_RACK_PREFIX_V4, GUESSED_RACK_PREFIX_V6, Network};
 
 /// How many peers are passed over that can't be given before a search ends: those that expired, until the next sweep,
 /// and the asker itself. So an answer takes as long as it is, however large the swarm.
 const MAX_PASSED_OVER: usize = 4096;
+
+/// In a swarm of so many peers or fewer an answer holds a good part of them, near ones and others, as chance has it.
+const FEW: usize = MAX_NUMWANT;
 
 /// Who is to be told of others.
 pub(super) struct Asker<'a> {
@@ -97,19 +101,39 @@ fn draw<A: Address>(
     }
     chosen.reserve(wanted);
     let is_asker = |entry: &Entry<A>| entry.addr() == asker.addr || entry.is(&asker.id, asker.key);
+    let begin = chosen.len();
+    // In a large swarm half an answer is those who seem nearest among twice as many: networks are often racks. No more,
+    // for often they are not, and all hosts of one would know nobody else.
+    let spare = if pools.len() > FEW { wanted / 2 } else { 0 };
     let drawn = Walk::new(pools.len(), rng)
-        .take(wanted + first + MAX_PASSED_OVER)
+        .take(wanted + spare + first + MAX_PASSED_OVER)
         .filter_map(|place| pools.get(place));
-    let enough = chosen.len() + wanted;
+    let enough = begin + wanted + spare;
     for entry in drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry)) {
         // Those who went first are drawn like all others.
         if !chosen.iter().take(first).any(|peer| peer.addr == entry.addr()) {
             chosen.push(PeerAddr { addr: entry.addr(), id: Some(entry.id()) });
         }
         if chosen.len() >= enough {
-            return;
+            break;
         }
     }
+    if spare > 0 {
+        let by_chance = begin + wanted - spare;
+        if let Some(others) = chosen.get_mut(by_chance..) {
+            others.sort_unstable_by_key(|peer| !seems_near(peer.addr.ip(), asker.addr.ip()));
+        }
+        chosen.truncate(begin + wanted);
+    }
+}
+
+/// Whether two addresses are in one network of the size that racks are taken to have where nobody said where hosts are.
+fn seems_near(one: IpAddr, other: IpAddr) -> bool {
+    let network = |ip: IpAddr| {
+        let bits = if ip.is_ipv4() { GUESSED_RACK_PREFIX_V4 } else { GUESSED_RACK_PREFIX_V6 };
+        Network::around(ip, bits)
+    };
+    one.is_ipv4() == other.is_ipv4() && network(one) == network(other)
 }
 
 /// The pools of a table that an asker is given peers of, drawn from as if they were one.
@@ -322,6 +346,29 @@ mod tests {
         let found =
             (0..200).filter(|_| !choose(&swarm, "10.0.0.1:1", Families::Both, 1, later, &mut rng).is_empty());
         assert!((50..150).contains(&found.count()), "it gets about half way through");
+    }
+
+    #[test]
+    fn prefers_those_who_seem_near_in_a_large_swarm_and_keeps_nobody_from_the_others() {
+        let in_networks = |networks: u32, hosts: u32| {
+            let hosts =
+                (0..networks * hosts).map(move |n| [10, 0, (n % networks) as u8, (n / networks) as u8]);
+            swarm(hosts.map(|ip| (SocketAddr::from((ip, 6881)), false)))
+        };
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut near = |swarm: &Swarm| {
+            let drawn = choose(swarm, "10.0.0.255:6881", Families::Both, 50, NOW, &mut rng);
+            assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 50);
+            drawn.iter().filter(|peer| seems_near(peer.ip(), [10, 0, 0, 255].into())).count()
+        };
+        // By chance a tenth of each half, and a tenth of as many again.
+        let (many, few) = (in_networks(10, 100), in_networks(10, 20));
+        let in_many: usize = (0..1000).map(|_| near(&many)).sum();
+        assert!((7_000..8_000).contains(&in_many), "about 7.5 each, not {in_many} in all");
+        let in_few: usize = (0..1000).map(|_| near(&few)).sum();
+        assert!((4_500..5_500).contains(&in_few), "about 5 each, not {in_few} in all");
+        let two = in_networks(2, 200);
+        assert!((0..1000).all(|_| near(&two) < 50), "never nobody but those");
     }
 
     #[test]
