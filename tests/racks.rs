@@ -136,6 +136,12 @@ fn a_hangup_moves_hosts_to_where_the_file_says_they_are() {
 
     site.write_places(&table(2));
     site.server.signal(Signal::HUP);
+    // Who was somewhere by a guess is known to be there once it announces itself again.
+    wait_for("the file to be read", || {
+        let (all, are_known) = (hosts.iter().chain(&others), || site.gateways(1).len() == GATEWAYS);
+        all.for_each(|host| drop(site.announce(host, "left=1024")));
+        are_known().then_some(())
+    });
     let neighbours: BTreeSet<_> = hosts.iter().take(11).map(|host| host.addr).collect();
     wait_for("it to be told of its rack alone", || {
         let told: BTreeSet<_> = site.announce(&hosts[11], "left=1024").into_iter().collect();

@@ -168,13 +168,20 @@ fn http_is_answered_whatever_else_is_said_to_its_port() {
 /// One has a slot and takes all it can get, a byte now and then; the other waits for its turn.
 #[test]
 fn a_peer_that_reads_a_byte_at_a_time_loses_its_only_slot() {
-    let seed = Seed::with(40 * MIB, |setup| setup.option("--upload-slots", "1"));
+    let seed = Seed::with(40 * MIB, |setup| setup.option("--upload-slots", "1").showing_everything());
     let mut greedy = Peer::connect_from(host(1), seed.server.peers());
     greedy.send(&[handshake(seed.info_hash), numbers(id::INTERESTED, &[])].concat());
     greedy.read(68);
     greedy.message_with(id::UNCHOKE);
     for index in 0..300 {
         greedy.send(&request(index, 0, 65_536));
+    }
+    /// Ends the other thread, also where this one fails.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -184,12 +191,12 @@ fn a_peer_that_reads_a_byte_at_a_time_loses_its_only_slot() {
                 thread::sleep(Duration::from_millis(200));
             }
         });
+        let _over = Over(&over);
         let mut honest = Peer::connect_from(host(2), seed.server.peers());
         honest.send(&[handshake(seed.info_hash), numbers(id::INTERESTED, &[])].concat());
         honest.read(68);
         honest.message_with(id::UNCHOKE);
         let block = honest.fetch(3, 0, 65_536);
-        over.store(true, Ordering::Relaxed);
         assert!(block == seed.contents.bytes()[3 * PIECE..4 * PIECE]);
     });
     assert_unharmed(&seed);
