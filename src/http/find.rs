@@ -103,6 +103,8 @@ impl Http {
                 Lookup::Pending(over) => wait.until(&over).await?,
                 Lookup::Unknown => match reach {
                     None => reach = Some(self.look_for(wanted, &mut wait).await?),
+                    // A server that ends looks at nothing any more.
+                    Some(Reach::Whole) if self.shutdown.is_cancelled() => return Err(Refusal::NotReady),
                     Some(Reach::Whole) => return Err(wanted.refusal()),
                     Some(Reach::Part) => return Err(Refusal::DiskHangs),
                 },
