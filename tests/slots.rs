@@ -211,18 +211,25 @@ fn has_had_a_turn(peer: &mut Peer) -> bool {
     said.windows(unchoke.len()).any(|bytes| bytes == unchoke)
 }
 
-#[test]
-fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
+/// A seed by the newcomers' strategy whose two slots two have with half of the file, and a third of their kind that waits.
+fn taken_by_halves() -> (Seed, [Peer; 2], Peer) {
     let seed = Seed::with(4 * MIB, |setup| {
         setup.option("--upload-slots", "2").option("--choking", "newcomers").showing_everything().quiet()
     });
+    // 32 of 64 pieces.
     let half = [[0xff; 4], [0; 4]].concat();
-    let mut halves = [1, 2].map(|host| {
+    let halves = [1, 2].map(|host| {
         let mut peer = join(&seed, [127, 1, 1, host], Some(&half));
         peer.message_with(id::UNCHOKE);
         peer
     });
-    let _waiting = join(&seed, [127, 1, 1, 3], Some(&half));
+    let waiting = join(&seed, [127, 1, 1, 3], Some(&half));
+    (seed, halves, waiting)
+}
+
+#[test]
+fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
+    let (seed, mut halves, _waiting) = taken_by_halves();
     // But for the last eight of 64 pieces.
     let nearly_finished = join(&seed, [127, 1, 1, 4], Some(&[[0xff; 7].as_slice(), &[0]].concat()));
     let [first, second] = &mut halves;
@@ -231,17 +238,7 @@ fn one_that_lacks_little_goes_before_those_who_have_half_of_the_file() {
 
 #[test]
 fn a_newcomer_goes_before_those_who_have_half_of_the_file() {
-    let seed = Seed::with(4 * MIB, |setup| {
-        setup.option("--upload-slots", "2").option("--choking", "newcomers").showing_everything().quiet()
-    });
-    // 32 of 64 pieces.
-    let half = [[0xff; 4], [0; 4]].concat();
-    let mut halves = [1, 2].map(|host| {
-        let mut peer = join(&seed, [127, 1, 1, host], Some(&half));
-        peer.message_with(id::UNCHOKE);
-        peer
-    });
-    let _waiting = join(&seed, [127, 1, 1, 3], Some(&half));
+    let (seed, mut halves, _waiting) = taken_by_halves();
     let newcomer = join(&seed, [127, 1, 1, 4], None);
     let [first, second] = &mut halves;
     assert_keeps_its_slot(first, second, newcomer);
