@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::catalog::Catalog;
 use crate::config::AdvertisedAddr;
 use crate::racks::Racks;
-use crate::tracker::{Allowances, Choice, Departure, Downloader, Families, Tracker, numwant};
+use crate::tracker::{Allowances, Choice, Departure, Downloader, Families, Tracker, Whom, numwant};
 
 /// The origin is a seeder that never announces.
 const ORIGIN: u32 = 1;
@@ -96,9 +96,7 @@ impl Announces {
             let _ = self.downloaders.try_send(Downloader { info_hash: request.info_hash, addr });
         }
         let asker = canonical(SocketAddr::new(ip, request.port));
-        let admits = |peer: IpAddr| {
-            families.admit(peer, asker.ip()) && (asker.ip().is_loopback() || !peer.is_loopback())
-        };
+        let admits = |peer: IpAddr| families.introduce(peer, asker.ip());
         let advice = self.racks.announced(request, asker, numwant(request), admits, now, rng);
         let peers = &mut response.peers;
         peers.clear();
@@ -108,7 +106,8 @@ impl Announces {
             let origin = origin.filter(|addr| families.admit(addr.ip(), ip));
             peers.extend(origin.map(|addr| PeerAddr { addr, id: Some(self.our_id) }));
         }
-        let choice = Choice { families, first: &advice.first, others: advice.others };
+        let whom = advice.peers.as_deref().map_or(Whom::ByChance, Whom::These);
+        let choice = Choice { families, whom };
         let answer = self.tracker.announce(request, ip, choice, now, rng, peers);
         let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         response.interval = seconds(answer.interval);

@@ -1,4 +1,4 @@
-//! What one that asks is told: of whom first, of whom else, and of the origin.
+//! What one that asks is told: of which other hosts, and of the origin.
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
@@ -13,17 +13,15 @@ use crate::steering::{Asker, Rack, Standing, choose};
 /// By default what a tracker says that knows no racks.
 #[derive(Debug)]
 pub(crate) struct Advice {
-    /// Of whom to tell first, the most important at the front.
-    pub(crate) first: Vec<SocketAddr>,
-    /// Whether others are told of too, whom chance chooses.
-    pub(crate) others: bool,
+    /// Of whom to tell, the most important at the front, and of nobody else. None where that is left to chance.
+    pub(crate) peers: Option<Vec<SocketAddr>>,
     /// Whether the origin is told of.
     pub(crate) origin: bool,
 }
 
 impl Default for Advice {
     fn default() -> Self {
-        Self { first: Vec::new(), others: true, origin: true }
+        Self { peers: None, origin: true }
     }
 }
 
@@ -57,11 +55,11 @@ impl View<'_> {
         };
         let fits =
             |other: &SocketAddr| admits(other.ip()) && self.swarm.members.get(other).is_some_and(wants);
-        let first = match enough {
+        let peers = match enough {
             0 => Vec::new(),
             enough => choose(self, &Asker { id: addr, rack, is_gateway }, enough, fits, keys, rng),
         };
-        Advice { first, others: false, origin: self.needs_origin(addr, members, now) }
+        Advice { peers: Some(peers), origin: self.needs_origin(addr, members, now) }
     }
 
     /// Gateways do, and whoever can't rely on those of its rack; and who can't be dialled, since that is how all others

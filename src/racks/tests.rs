@@ -112,6 +112,12 @@ impl Room {
     }
 }
 
+/// The hosts that one is told of whose place is known.
+#[track_caller]
+fn told(advice: &Advice) -> &[SocketAddr] {
+    advice.peers.as_deref().expect("its place is known")
+}
+
 fn replacement(reviewed: &Reviewed) -> Vec<(SocketAddr, Option<SocketAddr>, Why)> {
     reviewed.replaced.iter().map(|replaced| (replaced.old, replaced.new, replaced.why)).collect()
 }
@@ -120,18 +126,18 @@ fn replacement(reviewed: &Reviewed) -> Vec<(SocketAddr, Option<SocketAddr>, Why)
 fn tells_a_gateway_of_its_rack_a_far_gateway_and_the_origin() {
     let mut room = Room::filled(4, 6);
     let advice = room.announce(host(1, 2), LEN);
-    let far: Vec<&SocketAddr> = advice.first.iter().filter(|addr| rack_of(addr) != 1).collect();
-    assert_eq!((far.len(), advice.first.len()), (1, 6));
-    assert!(advice.origin && !advice.others);
+    let peers = told(&advice);
+    assert_eq!((peers.iter().filter(|addr| rack_of(addr) != 1).count(), peers.len()), (1, 6));
+    assert!(advice.origin);
 }
 
 #[test]
 fn tells_others_of_their_rack_alone_while_a_gateway_makes_progress() {
     let mut room = Room::filled(4, 20);
     let advice = room.announce(host(1, 15), LEN);
-    assert_eq!(advice.first.len(), 19);
-    assert!(advice.first.iter().all(|addr| rack_of(addr) == 1));
-    assert!(!advice.origin && !advice.others);
+    assert_eq!(told(&advice).len(), 19);
+    assert!(told(&advice).iter().all(|addr| rack_of(addr) == 1));
+    assert!(!advice.origin);
 
     // All of its gateways say that they get nothing, and so does nobody else.
     room.now += STALL;
@@ -148,8 +154,8 @@ fn tells_one_that_cannot_be_dialled_of_the_origin_and_nobody_of_it() {
     let mut room = Room::filled(1, 20);
     let asker = SocketAddr::new(host(0, 99).ip(), 0);
     let advice = room.announce(asker, LEN);
-    assert!(advice.origin && !advice.others && advice.first.len() == 20);
-    assert!(!room.announce(host(0, 20), LEN).first.contains(&asker));
+    assert!(advice.origin && told(&advice).len() == 20);
+    assert!(!told(&room.announce(host(0, 20), LEN)).contains(&asker));
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn keeps_nothing_of_those_whose_place_is_a_guess_and_nothing_from_them() {
     let mut room = Room::new(&Arc::default());
     (1..=60).for_each(|n| drop(room.announce(host(1, n), LEN)));
     let advice = room.announce(host(1, 1), LEN);
-    assert!(advice.first.is_empty() && advice.origin && advice.others);
+    assert!(advice.peers.is_none() && advice.origin);
     assert_eq!(room.racks.hosts.load(Ordering::Relaxed), 0);
 }
 
@@ -166,7 +172,7 @@ fn tells_seeds_of_downloaders_alone() {
     let mut room = Room::filled(1, 4);
     room.announce(host(0, 1), 0);
     let advice = room.announce(host(0, 2), 0);
-    assert_eq!(advice.first.iter().copied().collect::<HashSet<_>>(), HashSet::from([host(0, 3), host(0, 4)]));
+    assert_eq!(told(&advice).iter().copied().collect::<HashSet<_>>(), [3, 4].map(|n| host(0, n)).into());
 }
 
 #[test]
@@ -174,7 +180,7 @@ fn a_gateway_that_leaves_is_named_to_nobody_and_another_follows_it() {
     let mut room = Room::filled(2, 12);
     assert_eq!(room.gateways(0), (1..=8).map(|n| host(0, n)).collect::<Vec<_>>());
     room.stop(host(0, 3));
-    assert!(!room.announce(host(0, 1), LEN).first.contains(&host(0, 3)));
+    assert!(!told(&room.announce(host(0, 1), LEN)).contains(&host(0, 3)));
     room.now += Duration::from_secs(1);
     room.lost.insert(host(0, 5));
     let reviewed = room.review();
@@ -238,7 +244,8 @@ fn another_topology_moves_those_who_are_there() {
     // Eight of the one rack are gateways already, and only those.
     assert_eq!(room.review().appointed.len(), 8);
     let advice = room.announce(host(1, 12), LEN);
-    assert!(!advice.origin && advice.first.len() == 11 && advice.first.iter().all(|addr| rack_of(addr) == 1));
+    assert_eq!(told(&advice).len(), 11);
+    assert!(!advice.origin && told(&advice).iter().all(|addr| rack_of(addr) == 1));
 
     // All in one rack, which has no more gateways than others.
     let mut one = TopologyBuilder::default();
@@ -247,10 +254,10 @@ fn another_topology_moves_those_who_are_there() {
     assert!(room.review().appointed.is_empty());
     assert_eq!((room.gateways(0).len(), room.racks.places(None, None, 9).len()), (8, 1));
     let advice = room.announce(host(1, 12), LEN);
-    assert!(advice.first.iter().any(|addr| rack_of(addr) == 0), "they are neighbours now");
+    assert!(told(&advice).iter().any(|addr| rack_of(addr) == 0), "they are neighbours now");
 
     room.racks.move_to(&Arc::default());
-    assert!(room.announce(host(1, 12), LEN).others && room.gateways(0).is_empty());
+    assert!(room.announce(host(1, 12), LEN).peers.is_none() && room.gateways(0).is_empty());
 }
 
 #[test]
@@ -272,17 +279,17 @@ fn who_comes_when_there_are_as_many_as_may_be_is_told_of_others_by_chance() {
     room.announce(host(0, 1), LEN);
     room.announce(host(0, 2), LEN);
     let advice = room.announce(host(0, 3), LEN);
-    assert!(advice.others && advice.origin && advice.first.is_empty());
-    assert_eq!(room.announce(host(0, 1), LEN).first, [host(0, 2)]);
+    assert!(advice.peers.is_none() && advice.origin);
+    assert_eq!(told(&room.announce(host(0, 1), LEN)), [host(0, 2)]);
 
     room.stop(host(0, 2));
     room.now += Duration::from_secs(1);
     room.lost.insert(host(0, 1));
     room.review();
     for n in [3, 4] {
-        assert!(!room.announce(host(0, n), LEN).others, "there is room again");
+        assert!(room.announce(host(0, n), LEN).peers.is_some(), "there is room again");
     }
-    assert!(room.announce(host(0, 5), LEN).others);
+    assert!(room.announce(host(0, 5), LEN).peers.is_none());
 }
 
 #[test]

@@ -102,9 +102,15 @@ pub(crate) enum Families {
 }
 
 impl Families {
-    /// Whether who asks from `asker` can be told of `peer`.
+    /// Whether an answer to who asks from `asker` has a place for an address like `peer`.
     pub(crate) fn admit(self, peer: IpAddr, asker: IpAddr) -> bool {
         self == Self::Both || peer.is_ipv4() == asker.is_ipv4()
+    }
+
+    /// Whether who asks from `asker` can be told of `peer`. Nobody but one on the tracker's own host is given loopback
+    /// addresses, which mean another host to everyone else.
+    pub(crate) fn introduce(self, peer: IpAddr, asker: IpAddr) -> bool {
+        self.admit(peer, asker) && (asker.is_loopback() || !peer.is_loopback())
     }
 }
 
@@ -112,18 +118,15 @@ impl Families {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice<'a> {
     pub(crate) families: Families,
-    /// These first, in this order, as far as they are there and are of use to it.
-    pub(crate) first: &'a [SocketAddr],
-    /// Then others, whom chance chooses.
-    pub(crate) others: bool,
+    pub(crate) whom: Whom<'a>,
 }
 
-#[cfg(test)]
-impl Choice<'_> {
-    /// Whomever chance chooses.
-    pub(crate) const fn by_chance(families: Families) -> Self {
-        Self { families, first: &[], others: true }
-    }
+/// Who chooses them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom<'a> {
+    ByChance,
+    /// These and nobody else, in this order, as far as they are there and are of use to it.
+    These(&'a [SocketAddr]),
 }
 
 /// How many peers the answer to an announce may hold.

@@ -10,7 +10,7 @@ use super::address::Address;
 use super::clock::Seconds;
 use super::swarm::Swarm;
 use super::table::{Entry, Peer, Pool, Table};
-use super::{Choice, Families, MAX_NUMWANT};
+use super::{Choice, Families, MAX_NUMWANT, Whom};
 use crate::topology::{GUESSED_RACK_PREFIX_V4, GUESSED_RACK_PREFIX_V6, Network};
 
 /// How many peers are passed over that can't be given before a search ends: those that expired, until the next sweep,
@@ -38,17 +38,15 @@ impl Asker<'_> {
         let is_asker = peer.addr == self.addr || peer.is(&self.id, self.key);
         !is_asker
             && !peer.is_expired(now)
-            && self.choice.families.admit(ip, own)
+            && self.choice.families.introduce(ip, own)
             && (self.wants_seeds || !peer.is_seed)
-            && (own.is_loopback() || !ip.is_loopback())
     }
 }
 
-/// Adds those who are to go first and then peers drawn at random to `chosen`, until it holds `enough` or there are no
-/// more: never the asker itself, be it at another of its addresses, nor one that expired. Of those that are drawn, peers
-/// of the asker's own address family come first, since it is known to have that. One that has no use for seeds is given
-/// downloaders only: two seeds have nothing to say to each other. Nobody but a peer on the tracker's own host is given
-/// loopback addresses, which mean another host to everyone else.
+/// Adds those of whom the asker is to be told, or else peers drawn at random, to `chosen`, until it holds `enough` or
+/// there are no more: never the asker itself, be it at another of its addresses, nor one that expired. Of those that are
+/// drawn, peers of the asker's own address family come first, since it is known to have that. One that has no use for
+/// seeds is given downloaders only: two seeds have nothing to say to each other.
 pub(super) fn choose(
     swarm: &Swarm,
     asker: &Asker<'_>,
@@ -57,41 +55,39 @@ pub(super) fn choose(
     rng: &mut impl Rng,
     chosen: &mut Vec<PeerAddr>,
 ) {
-    for addr in asker.choice.first {
-        if chosen.len() >= enough {
-            return;
+    if let Whom::These(addrs) = asker.choice.whom {
+        for addr in addrs {
+            if chosen.len() >= enough {
+                return;
+            }
+            let peer = swarm.get(*addr).filter(|peer| asker.may_be_given(peer, now));
+            if let Some(peer) = peer.filter(|peer| chosen.iter().all(|other| other.addr != peer.addr)) {
+                chosen.push(PeerAddr { addr: peer.addr, id: Some(peer.id) });
+            }
         }
-        let peer = swarm.get(*addr).filter(|peer| asker.may_be_given(peer, now));
-        if let Some(peer) = peer.filter(|peer| chosen.iter().all(|other| other.addr != peer.addr)) {
-            chosen.push(PeerAddr { addr: peer.addr, id: Some(peer.id) });
-        }
-    }
-    if !asker.choice.others {
         return;
     }
-    let first = if asker.choice.first.is_empty() { 0 } else { chosen.len() };
     let is_both = asker.choice.families == Families::Both;
     if asker.addr.is_ipv4() {
-        draw(&swarm.v4, asker, enough, now, rng, first, chosen);
+        draw(&swarm.v4, asker, enough, now, rng, chosen);
         if is_both {
-            draw(&swarm.v6, asker, enough, now, rng, first, chosen);
+            draw(&swarm.v6, asker, enough, now, rng, chosen);
         }
     } else {
-        draw(&swarm.v6, asker, enough, now, rng, first, chosen);
+        draw(&swarm.v6, asker, enough, now, rng, chosen);
         if is_both {
-            draw(&swarm.v4, asker, enough, now, rng, first, chosen);
+            draw(&swarm.v4, asker, enough, now, rng, chosen);
         }
     }
 }
 
-/// The `first` so many of `chosen` may be in the table; whoever follows them there isn't.
+/// Nobody of the table is among `chosen` yet.
 fn draw<A: Address>(
     table: &Table<A>,
     asker: &Asker<'_>,
     enough: usize,
     now: Seconds,
     rng: &mut impl Rng,
-    first: usize,
     chosen: &mut Vec<PeerAddr>,
 ) {
     let pools = Pools::of(table, asker);
@@ -106,14 +102,11 @@ fn draw<A: Address>(
     // for often they are not, and all hosts of one would know nobody else.
     let spare = if pools.len() > FEW { wanted / 2 } else { 0 };
     let drawn = Walk::new(pools.len(), rng)
-        .take(wanted + spare + first + MAX_PASSED_OVER)
+        .take(wanted + spare + MAX_PASSED_OVER)
         .filter_map(|place| pools.get(place));
     let enough = begin + wanted + spare;
     for entry in drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry)) {
-        // Those who went first are drawn like all others.
-        if !chosen.iter().take(first).any(|peer| peer.addr == entry.addr()) {
-            chosen.push(PeerAddr { addr: entry.addr(), id: Some(entry.id()) });
-        }
+        chosen.push(PeerAddr { addr: entry.addr(), id: Some(entry.id()) });
         if chosen.len() >= enough {
             break;
         }
@@ -250,7 +243,7 @@ mod tests {
         now: Seconds,
         rng: &mut impl Rng,
     ) -> Vec<SocketAddr> {
-        choose_of(swarm, asker, Choice::by_chance(families), want, now, rng)
+        choose_of(swarm, asker, Choice { families, whom: Whom::ByChance }, want, now, rng)
     }
 
     fn choose_of(
@@ -268,23 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn gives_those_first_who_are_to_go_first_and_others_only_where_it_may() {
+    fn gives_those_of_whom_the_asker_is_to_be_told_and_nobody_else() {
         let swarm = swarm((1..=9).map(|n| (SocketAddr::from(([10, 0, 0, n], 1)), false)));
         let mut rng = SmallRng::seed_from_u64(1);
-        let first = ["10.0.0.7:1", "10.0.0.3:1", "10.0.0.7:1", "10.0.0.8:2", "10.0.0.9:1"].map(addr);
-        let mut draw = |others, want| {
-            let choice = Choice { families: Families::Both, first: &first, others };
-            choose_of(&swarm, "10.0.0.9:1", choice, want, NOW, &mut rng)
-        };
+        let these = ["10.0.0.7:1", "10.0.0.3:1", "10.0.0.7:1", "10.0.0.8:2", "10.0.0.9:1"].map(addr);
+        let choice = Choice { families: Families::Both, whom: Whom::These(&these) };
+        let mut given = |want| choose_of(&swarm, "10.0.0.9:1", choice, want, NOW, &mut rng);
         let they = ["10.0.0.7:1", "10.0.0.3:1"].map(addr);
-        assert_eq!(draw(false, 5), they, "nobody twice, nobody who isn't there, and not the asker");
-        assert_eq!(draw(false, 1), they[..1]);
-        for _ in 0..100 {
-            let drawn = draw(true, 5);
-            assert_eq!((drawn.len(), &drawn[..2]), (5, &they[..]));
-            assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 5);
-            assert_eq!(draw(true, 50).len(), 8, "everybody");
-        }
+        assert_eq!(given(5), they, "nobody twice, nobody who isn't there, and not the asker");
+        assert_eq!(given(1), they[..1]);
     }
 
     #[test]
@@ -377,7 +362,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(1);
         let mut draw = |key| {
             let id = PeerId::new([1; 20]);
-            let choice = Choice::by_chance(Families::Both);
+            let choice = Choice { families: Families::Both, whom: Whom::ByChance };
             let asker = Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, choice };
             let mut chosen = Vec::new();
             super::choose(&swarm, &asker, 9, NOW, &mut rng, &mut chosen);

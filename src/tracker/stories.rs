@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::tests::RATE;
-use super::{Choice, DEFAULT_NUMWANT, Families, MAX_NUMWANT, Tracker};
+use super::{Choice, DEFAULT_NUMWANT, Families, MAX_NUMWANT, Tracker, Whom};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ struct Announce {
     numwant: Option<u32>,
     key: Option<u8>,
     is_both: bool,
-    /// Who is to go first, by host and port, and whether others may follow; where anybody is.
-    first: Option<(Vec<(u8, u16)>, bool)>,
+    /// Of whom alone it is to be told, by host and port, where anybody said so.
+    these: Option<Vec<(u8, u16)>>,
 }
 
 /// Few hosts of all kinds, so that they meet: two of IPv4, one of them on an IPv4 address in the clothes of IPv6; two
@@ -64,11 +64,11 @@ fn steps() -> impl Strategy<Value = Step> {
     ];
     let numwant = prop_oneof![Just(None), (0_u32..4).prop_map(Some), Just(Some(u32::MAX))];
     let who = (0_u8..2, 0_u8..6, 0_u8..4, 0_u16..4);
-    let first = prop::option::of((vec((0_u8..6, 0_u16..4), 0..8), any::<bool>()));
-    let what = (0_u64..2, 0_u64..2, event, numwant, prop::option::of(0_u8..2), any::<bool>(), first);
+    let these = prop::option::of(vec((0_u8..6, 0_u16..4), 0..8));
+    let what = (0_u64..2, 0_u64..2, event, numwant, prop::option::of(0_u8..2), any::<bool>(), these);
     let announce = (who, what).prop_map(|((swarm, host, client, port), what)| {
-        let (left, downloaded, event, numwant, key, is_both, first) = what;
-        Announce { swarm, host, client, port, left, downloaded, event, numwant, key, is_both, first }
+        let (left, downloaded, event, numwant, key, is_both, these) = what;
+        Announce { swarm, host, client, port, left, downloaded, event, numwant, key, is_both, these }
     });
     prop_oneof![
         12 => announce.prop_map(Step::Announce),
@@ -133,12 +133,13 @@ impl Story {
         };
         let families = if announce.is_both { Families::Both } else { Families::Own };
         let asker = canonical(SocketAddr::new(ip(announce.host), announce.port));
-        let (first, others) = announce.first.clone().unwrap_or((Vec::new(), true));
-        let first: Vec<SocketAddr> =
-            first.into_iter().map(|(host, port)| canonical(SocketAddr::new(ip(host), port))).collect();
-        let choice = Choice { families, first: &first, others };
-        let mut peers = Vec::new();
-        let answer = self.tracker.announce(&request, asker.ip(), choice, self.now, &mut self.rng, &mut peers);
+        let addr = |(host, port): &(u8, u16)| canonical(SocketAddr::new(ip(*host), *port));
+        let these: Option<Vec<SocketAddr>> =
+            announce.these.as_ref().map(|these| these.iter().map(addr).collect());
+        let whom = these.as_deref().map_or(Whom::ByChance, Whom::These);
+        let choice = Choice { families, whom };
+        let (ip, mut peers) = (asker.ip(), Vec::new());
+        let answer = self.tracker.announce(&request, ip, choice, self.now, &mut self.rng, &mut peers);
         assert!(answer.min_interval <= answer.interval && !answer.min_interval.is_zero());
         self.note(announce.swarm, asker, announce.key, &request, answer.interval);
         self.check(announce.swarm, asker, announce.key, &request, choice, &peers);
@@ -198,7 +199,7 @@ impl Story {
         choice: Choice<'_>,
         peers: &[PeerAddr],
     ) {
-        let Choice { families, first, others } = choice;
+        let Choice { families, whom } = choice;
         let mut wanted = request.numwant.map_or(DEFAULT_NUMWANT, |wanted| wanted as usize).min(MAX_NUMWANT);
         if request.event == AnnounceEvent::Stopped {
             wanted = 0;
@@ -228,12 +229,13 @@ impl Story {
         };
         let given = self.known.iter().filter(|(place, known)| is_to_be_given((place, known)));
         let given: HashSet<SocketAddr> = given.map(|((_, addr), _)| *addr).collect();
-        let go_first = given.iter().filter(|addr| first.contains(addr)).count();
-        let expected = if others { given.len() } else { go_first };
+        let may_be_told = |addr: &SocketAddr| match whom {
+            Whom::ByChance => true,
+            Whom::These(these) => these.contains(addr),
+        };
+        let expected = given.iter().filter(|addr| may_be_told(addr)).count();
         assert!(peers.len() >= expected.min(wanted), "{} of {expected}", peers.len());
-        assert!(others || peers.iter().all(|peer| first.contains(&peer.addr)), "nobody else");
-        let went_first = peers.iter().take_while(|peer| first.contains(&peer.addr)).count();
-        assert!(went_first >= go_first.min(wanted), "{went_first} of {go_first}");
+        assert!(peers.iter().all(|peer| may_be_told(&peer.addr)), "nobody else");
     }
 }
 

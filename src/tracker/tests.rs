@@ -46,7 +46,7 @@ impl Room {
         let answer = self.tracker.announce(
             &request,
             ip,
-            Choice::by_chance(Families::Both),
+            Choice { families: Families::Both, whom: Whom::ByChance },
             self.now,
             &mut self.rng,
             &mut peers,
@@ -232,7 +232,7 @@ fn one_address_has_no_more_than_its_share_of_all_swarms_together() {
         room.tracker.announce(
             &request,
             ip,
-            Choice::by_chance(Families::Both),
+            Choice { families: Families::Both, whom: Whom::ByChance },
             room.now,
             &mut rng,
             &mut Vec::new(),

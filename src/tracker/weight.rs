@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 
 use super::census::MAX_PEERS;
 use super::tests::{HASH, RATE};
-use super::{Choice, Families, Tracker};
+use super::{Choice, Families, Tracker, Whom};
 
 const MAX_KIB: u64 = 150 * 1024;
 
@@ -70,7 +70,14 @@ fn weigh(host: impl Fn(u32) -> IpAddr) {
         };
         peers.clear();
         let began = Instant::now();
-        tracker.announce(&request, host(n), Choice::by_chance(Families::Both), now, &mut rng, &mut peers);
+        tracker.announce(
+            &request,
+            host(n),
+            Choice { families: Families::Both, whom: Whom::ByChance },
+            now,
+            &mut rng,
+            &mut peers,
+        );
         longest = longest.max(began.elapsed());
         if n % 512 == 0 {
             peak = peak.max(anonymous());
