@@ -16,7 +16,6 @@ use super::api::{Query, wrong};
 use super::json::json_response;
 use super::refusal::Refusal;
 use crate::racks::{HostReport, PlaceReport};
-use crate::topology::Basis;
 
 /// How many gateways of a place are told by their addresses. There are eight, and as many as get nothing from others.
 const MAX_GATEWAYS_TOLD: usize = 64;
@@ -107,11 +106,7 @@ fn describe(report: &PlaceReport, about: &About) -> Value {
         "info_hash": report.info_hash.to_string(),
         "name": about.name,
         "place": report.place,
-        "basis": match report.basis {
-            Basis::Table => "table",
-            Basis::Prefix => "prefix",
-            Basis::Guess => "guess",
-        },
+        "basis": report.by.word(),
         "hosts": report.hosts.len(),
         "downloaders": report.hosts.len() - seeds,
         "seeds": seeds,
@@ -153,7 +148,7 @@ fn progress(hosts: &[HostReport], about: &About) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::racks::Reports;
+    use crate::racks::{By, Reports};
 
     const TORRENT: InfoHash = InfoHash::new([7; 20]);
 
@@ -169,7 +164,7 @@ mod tests {
 
     fn described(hosts: Vec<HostReport>, gone: Reports, connected: &[(u8, Connected)]) -> Value {
         let place = "dc1/row3/rack7".to_owned();
-        let report = PlaceReport { info_hash: TORRENT, place, basis: Basis::Table, hosts, gone };
+        let report = PlaceReport { info_hash: TORRENT, place, by: By::Table, hosts, gone };
         let connected = connected.iter().map(|(last, of)| (IpAddr::from([10, 1, 7, *last]), *of)).collect();
         describe(&report, &About { size: Some(1000), sent: 2500, connected, ..About::default() })
     }

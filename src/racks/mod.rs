@@ -43,12 +43,12 @@ pub(crate) use self::member::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
 pub(crate) use self::showing::{Mailbox, Presence};
 use self::showing::{Post, Showings};
-pub(crate) use self::swarm::Sight;
-use self::swarm::{Changes, Swarm, View};
+pub(crate) use self::swarm::{By, Sight};
+use self::swarm::{Changes, Spot, Swarm, View};
 use crate::config::SuperSeeding;
 use crate::steering::Rack;
 pub(crate) use crate::steering::Why;
-use crate::topology::{Basis, Location, Topology};
+use crate::topology::{Place, Topology};
 
 /// How many hosts are steered in all swarms together, in about 300 bytes each. Whoever comes when there are as many is
 /// told of others by chance, as if nobody knew where hosts are.
@@ -132,9 +132,9 @@ impl Racks {
         let location = shard.topology.locate(ip);
         let swarm = shard.swarms.get(info_hash);
         Post {
-            rack: self.rack(&location),
+            rack: self.rack(location.place),
             is_gateway: swarm.is_none_or(|swarm| swarm.is_gateway(ip)),
-            is_guessed: location.basis == Basis::Guess,
+            is_guessed: By::of(location.basis).is_none(),
         }
     }
 
@@ -145,9 +145,16 @@ impl Racks {
     }
 
     /// Places have numbers that no two of them share, but by a chance of one in four billions: those would be one rack.
-    fn rack(&self, location: &Location) -> Rack {
-        let [a, b, c, d, ..] = self.keys.hash_one(location.place).to_ne_bytes();
+    fn rack(&self, place: Place) -> Rack {
+        let [a, b, c, d, ..] = self.keys.hash_one(place).to_ne_bytes();
         Rack(u32::from_ne_bytes([a, b, c, d]))
+    }
+
+    /// Where a host is, if somebody said so.
+    fn spot(&self, topology: &Topology, ip: IpAddr) -> Option<Spot> {
+        let location = topology.locate(ip);
+        let by = By::of(location.basis)?;
+        Some(Spot { rack: self.rack(location.place), place: location.place, by })
     }
 
     /// Counts one more host, if there is room for it.
@@ -173,10 +180,7 @@ impl Racks {
     ) -> Advice {
         let mut shard = self.shard(&request.info_hash);
         let Shard { topology, swarms } = &mut *shard;
-        let location = topology.locate(addr.ip());
-        if location.basis == Basis::Guess {
-            return Advice::default();
-        }
+        let Some(spot) = self.spot(topology, addr.ip()) else { return Advice::default() };
         if request.event == AnnounceEvent::Stopped {
             if let Some(swarm) = swarms.get_mut(&request.info_hash) {
                 self.leave(usize::from(swarm.stops(addr, &request.peer_id)));
@@ -192,13 +196,12 @@ impl Racks {
             if !self.enter() {
                 return Advice::default();
             }
-            let rack = self.rack(&location);
-            let mut member = Member::new(request.peer_id, rack, request.is_seed(), now);
+            let mut member = Member::new(request.peer_id, spot.rack, request.is_seed(), now);
             member.announces(request, now);
-            swarms.entry(request.info_hash).or_default().join(addr, member, &location);
+            swarms.entry(request.info_hash).or_default().join(addr, member, spot);
         }
         let Some(swarm) = swarms.get(&request.info_hash) else { return Advice::default() };
-        let asking = Asking { addr, rack: self.rack(&location), enough, wants_seeds: request.wants_seeds() };
+        let asking = Asking { addr, rack: spot.rack, enough, wants_seeds: request.wants_seeds() };
         View { swarm, topology }.advise(&asking, admits, &self.keys, now, rng)
     }
 
@@ -213,11 +216,11 @@ impl Racks {
     ) {
         let mut shard = self.shard(&info_hash);
         let Shard { topology, swarms } = &mut *shard;
-        let location = topology.locate(addr.ip());
+        let Some(spot) = self.spot(topology, addr.ip()) else { return };
         let is_known = swarms.get(&info_hash).is_some_and(|swarm| swarm.members.contains_key(&addr));
-        if location.basis != Basis::Guess && !is_known && self.enter() {
-            let rack = self.rack(&location);
-            swarms.entry(info_hash).or_default().join(addr, Member::new(id, rack, is_seed, now), &location);
+        if !is_known && self.enter() {
+            let member = Member::new(id, spot.rack, is_seed, now);
+            swarms.entry(info_hash).or_default().join(addr, member, spot);
         }
     }
 
@@ -267,10 +270,7 @@ impl Racks {
             let mut shard = lock(shard);
             shard.topology = Arc::clone(topology);
             for swarm in shard.swarms.values_mut() {
-                self.leave(swarm.move_to(|ip| {
-                    let location = topology.locate(ip);
-                    (location.basis != Basis::Guess).then(|| (self.rack(&location), location))
-                }));
+                self.leave(swarm.move_to(|ip| self.spot(topology, ip)));
             }
             shard.swarms.retain(|_, swarm| !swarm.members.is_empty());
         }

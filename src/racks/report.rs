@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use distributor_proto::InfoHash;
 
 use super::member::{Member, Reports};
-use super::swarm::{Members, Swarm};
+use super::swarm::{By, Members, Swarm};
 use crate::steering::Standing;
-use crate::topology::{Basis, Topology};
+use crate::topology::Topology;
 
 /// The hosts of one swarm at one place.
 #[derive(Debug)]
@@ -15,7 +15,8 @@ pub(crate) struct PlaceReport {
     pub(crate) info_hash: InfoHash,
     /// As it is written.
     pub(crate) place: String,
-    pub(crate) basis: Basis,
+    /// Whose word that is.
+    pub(crate) by: By,
     /// Those who are there, in the order in which they joined.
     pub(crate) hosts: Vec<HostReport>,
     /// What those had got and given who were there before.
@@ -75,7 +76,7 @@ impl Swarm {
         let report = |(place, members): (String, &Members)| PlaceReport {
             info_hash,
             place,
-            basis: members.basis,
+            by: members.by,
             hosts: members.hosts.iter().filter_map(host).collect(),
             gone: members.gone,
         };

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 
 use super::member::{Member, Reports, Seen};
 use crate::steering::{self, Host, Rack, Standing, Why, review, wants_gateway};
-use crate::topology::{Basis, Location, Place, Topology};
+use crate::topology::{Basis, Place, Topology};
 
 /// For how long whoever has announced itself is taken to be there, whatever the tracker says: it hears of it a moment
 /// later.
@@ -23,11 +23,45 @@ pub(super) struct Swarm {
     pub(super) racks: IndexMap<Rack, Members>,
 }
 
+/// Where a host is by somebody's word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) rack: Rack,
+    pub(super) place: Place,
+    pub(super) by: By,
+}
+
+/// Whose word that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Table,
+    Prefix,
+}
+
+impl By {
+    /// None where it is nobody's.
+    pub(super) const fn of(basis: Basis) -> Option<Self> {
+        match basis {
+            Basis::Table => Some(Self::Table),
+            Basis::Prefix => Some(Self::Prefix),
+            Basis::Guess => None,
+        }
+    }
+
+    /// One word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Prefix => "prefix",
+        }
+    }
+}
+
 /// The hosts of a rack.
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) place: Place,
-    pub(super) basis: Basis,
+    pub(super) by: By,
     /// In the order in which they joined.
     pub(super) hosts: Vec<SocketAddr>,
     pub(super) gateways: Vec<SocketAddr>,
@@ -36,10 +70,10 @@ pub(super) struct Members {
 }
 
 impl Members {
-    fn at(location: &Location) -> Self {
+    fn at(spot: Spot) -> Self {
         Self {
-            place: location.place,
-            basis: location.basis,
+            place: spot.place,
+            by: spot.by,
             hosts: Vec::new(),
             gateways: Vec::new(),
             gone: Reports::default(),
@@ -84,8 +118,8 @@ impl Swarm {
     }
 
     /// A host comes that isn't known.
-    pub(super) fn join(&mut self, addr: SocketAddr, mut member: Member, location: &Location) {
-        let rack = self.racks.entry(member.rack).or_insert_with(|| Members::at(location));
+    pub(super) fn join(&mut self, addr: SocketAddr, mut member: Member, spot: Spot) {
+        let rack = self.racks.entry(spot.rack).or_insert_with(|| Members::at(spot));
         rack.hosts.push(addr);
         if wants_gateway(rack.gateways.len()) {
             member.is_gateway = true;
@@ -216,19 +250,19 @@ impl Swarm {
 
     /// All hosts are where another topology says. Gateways are gateways there, as far as it wants any; those that have
     /// left, or are nowhere by what it says, are forgotten. Gives how many are.
-    pub(super) fn move_to(&mut self, locate: impl Fn(IpAddr) -> Option<(Rack, Location)>) -> usize {
+    pub(super) fn move_to(&mut self, locate: impl Fn(IpAddr) -> Option<Spot>) -> usize {
         let before = self.members.len();
         self.members.retain(|_, member| member.standing.is_here());
         for (_, rack) in std::mem::take(&mut self.racks) {
             for addr in rack.hosts {
                 let Some(member) = self.members.get_mut(&addr) else { continue };
-                let Some((rack, location)) = locate(addr.ip()) else {
+                let Some(spot) = locate(addr.ip()) else {
                     self.members.remove(&addr);
                     continue;
                 };
-                let members = self.racks.entry(rack).or_insert_with(|| Members::at(&location));
+                let members = self.racks.entry(spot.rack).or_insert_with(|| Members::at(spot));
                 members.hosts.push(addr);
-                member.rack = rack;
+                member.rack = spot.rack;
                 member.is_gateway &= wants_gateway(members.gateways.len());
                 members.gateways.extend(member.is_gateway.then_some(addr));
             }
