@@ -6,7 +6,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `member` | one host: what it says, what is seen of it, whether it gets anywhere |
+//! | `member` | one host: what it says, and how the policies see it |
+//! | `progress` | whether a host gets anything |
 //! | `swarm` | the hosts of a swarm by their racks, and which of them are gateways |
 //! | `advice` | what follows for one that asks |
 //! | `showing` | which pieces the origin shows to those who are connected to it |
@@ -18,6 +19,7 @@
 
 mod advice;
 mod member;
+mod progress;
 mod report;
 mod showing;
 mod swarm;
@@ -39,7 +41,7 @@ use self::advice::Asking;
 use self::member::Member;
 #[cfg(test)]
 pub(crate) use self::member::Reports;
-pub(crate) use self::member::Seen;
+pub(crate) use self::progress::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
 pub(crate) use self::showing::{Mailbox, Presence};
 use self::showing::{Post, Showings};

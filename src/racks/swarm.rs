@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use distributor_proto::{AnnounceRequest, PeerId};
 use indexmap::IndexMap;
 
-use super::member::{Member, Reports, Seen};
+use super::member::{Member, Reports};
+use super::progress::Seen;
 use crate::steering::{self, Host, Rack, Standing, Why, review, wants_gateway};
 use crate::topology::{Basis, Place, Topology};
 

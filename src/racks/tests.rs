@@ -197,7 +197,7 @@ fn a_gateway_that_leaves_is_named_to_nobody_and_another_follows_it() {
 fn a_gateway_that_stalls_is_followed_by_one_that_does_not() {
     let mut room = Room::filled(1, 9);
     let sight = |n: u8, pieces| {
-        let seen = Seen { pieces, sent: 0 };
+        let seen = Seen { pieces, ..Seen::default() };
         Sight { ip: host(0, n).ip(), id: id(host(0, n)), seen }
     };
     assert!(room.review_with(&[sight(2, 0), sight(3, 0)]).replaced.is_empty());

@@ -103,7 +103,11 @@ fn review(racks: &Racks, tracker: &Tracker, traffic: &Traffic, is_roll_call: boo
         let sight = Sight {
             ip: peer.about.addr.ip().to_canonical(),
             id: peer.about.peer_id,
-            seen: Seen { pieces: peer.counters.have(), sent: peer.counters.uploaded() },
+            seen: Seen {
+                pieces: peer.counters.have(),
+                piece_len: peer.about.piece_len,
+                sent: peer.counters.uploaded(),
+            },
         };
         sights.entry(peer.about.info_hash).or_default().push(sight);
     }

@@ -16,6 +16,8 @@ use super::rate;
 pub(crate) struct PeerAbout {
     pub(crate) addr: SocketAddr,
     pub(crate) info_hash: InfoHash,
+    /// How long the torrent's pieces are, in bytes.
+    pub(crate) piece_len: u32,
     pub(crate) peer_id: PeerId,
     pub(crate) since: SystemTime,
     pub(crate) dialled: bool,

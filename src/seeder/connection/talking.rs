@@ -145,6 +145,7 @@ impl Connection<'_> {
         let about = PeerAbout {
             addr: self.addr,
             info_hash: torrent.info_hash(),
+            piece_len: torrent.geometry().piece_len(),
             peer_id,
             since: SystemTime::now(),
             dialled: self.way == Way::Dialled,
