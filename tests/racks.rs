@@ -42,6 +42,12 @@ fn others_of_a_large_rack_are_told_of_their_rack_alone() {
     site.join_rack(0, 6);
     let hosts = site.join_rack(1, 12);
     let told = site.announce(&hosts[11], "left=1024");
+    assert!(told.contains(&site.origin()), "before the origin has come to it");
+    let _peer = site.connect(&hosts[11]);
+    let told = wait_for("their connection to be seen", || {
+        let told = site.announce(&hosts[11], "left=1024");
+        (!told.contains(&site.origin())).then_some(told)
+    });
     assert_told(&told, &hosts.iter().take(11).collect::<Vec<_>>());
     assert_eq!(site.gateways(1), hosts.iter().take(GATEWAYS).map(|host| host.addr).collect());
 }
@@ -51,8 +57,13 @@ fn a_rack_whose_gateways_get_nothing_is_told_of_the_origin() {
     let site = Site::with_places(&table(1));
     let hosts = site.join_rack(0, 10);
     let newcomer = Host::at(0, 99);
-    assert!(!site.announce(&newcomer, "left=1000000").contains(&site.origin()));
+    let _peer = site.connect(&newcomer);
     let mut left = 1_000_000;
+    wait_for("their connection to be seen", || {
+        left -= 1;
+        let told = site.announce(&newcomer, &format!("left={left}"));
+        (!told.contains(&site.origin())).then_some(())
+    });
     wait_for("it to be said that they get nothing", || {
         hosts.iter().for_each(|host| drop(site.announce(host, "left=1024")));
         // It has got something each time, and so is in no need itself.

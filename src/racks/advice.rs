@@ -62,12 +62,13 @@ impl View<'_> {
         Advice { peers: Some(peers), origin: self.needs_origin(addr, members, now) }
     }
 
-    /// Gateways do, and whoever can't rely on those of its rack; and who can't be dialled, since that is how all others
-    /// are found when they need it.
+    /// Gateways do, and whoever can't rely on those of its rack. So does everybody to whose help the origin couldn't
+    /// come, and of a newcomer nobody knows: some clients ask again after five minutes only, when all others may be
+    /// gone.
     fn needs_origin(&self, addr: SocketAddr, rack: &Members, now: Instant) -> bool {
         let Some(asker) = self.swarm.members.get(&addr) else { return true };
         let gateways = || rack.gateways.iter().filter_map(|addr| self.swarm.members.get(addr));
         let serves = |gateway: &Member| gateway.standing.is_here() && !gateway.is_stalled(now);
-        asker.is_gateway || asker.is_stalled(now) || !gateways().any(serves)
+        asker.is_gateway || !asker.is_in_reach() || asker.is_stalled(now) || !gateways().any(serves)
     }
 }

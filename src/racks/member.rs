@@ -1,4 +1,5 @@
-//! One host of a swarm: what it says of itself, and how the policies see it. Knows nothing of other hosts.
+//! One host of a swarm: what it says of itself, whether the origin can come to its help, and how the policies see it.
+//! Knows nothing of other hosts.
 
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ pub(super) struct Member {
     pub(super) announced: Instant,
     pub(super) reports: Reports,
     progress: Progress,
+    /// It has answered when the origin dialled it.
+    answers: bool,
 }
 
 /// What hosts say that they have got from anybody, and given to anybody, since they started.
@@ -43,6 +46,7 @@ impl Member {
             announced: now,
             reports: Reports::default(),
             progress: Progress::new(now),
+            answers: false,
         }
     }
 
@@ -53,6 +57,7 @@ impl Member {
         let is_anew = reports.downloaded < before.downloaded || reports.uploaded < before.uploaded;
         if request.peer_id != self.id || !self.standing.is_here() {
             self.progress.begin_anew(now);
+            self.answers = false;
         }
         self.id = request.peer_id;
         self.standing = if request.is_seed() { Standing::Seeds } else { Standing::Downloads };
@@ -63,7 +68,13 @@ impl Member {
 
     /// The origin is connected to it and sees this, or isn't.
     pub(super) fn is_seen(&mut self, seen: Option<Seen>, now: Instant) {
+        self.answers |= seen.is_some_and(|seen| seen.dialled);
         self.progress.is_seen(seen, now);
+    }
+
+    /// Whether the origin can come to its help: they are connected, or it can be dialled.
+    pub(super) fn is_in_reach(&self) -> bool {
+        self.answers || self.progress.is_watched()
     }
 
     /// What it lacks by its own account.
@@ -116,6 +127,22 @@ mod tests {
     fn takes_as_little_as_it_says() {
         // Beside its address, twice, and what a tree of them has to spare.
         assert!(size_of::<Member>() <= 160, "{}", size_of::<Member>());
+    }
+
+    #[test]
+    fn one_is_in_reach_while_it_is_connected_and_once_it_has_answered() {
+        let start = Instant::now();
+        let mut member = member(start);
+        assert!(!member.is_in_reach());
+        let seen = |dialled| Some(Seen { dialled, ..Seen::default() });
+        for (dialled, is_in_reach_then) in [(false, false), (true, true)] {
+            member.is_seen(seen(dialled), start);
+            assert!(member.is_in_reach());
+            member.is_seen(None, start);
+            assert_eq!(member.is_in_reach(), is_in_reach_then);
+        }
+        member.announces(&AnnounceRequest { peer_id: PeerId::new([2; 20]), ..request(10, 0) }, start);
+        assert!(!member.is_in_reach(), "that is another client");
     }
 
     #[test]

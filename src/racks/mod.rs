@@ -6,7 +6,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `member` | one host: what it says, and how the policies see it |
+//! | `member` | one host: what it says, and whether the origin can come to its help |
 //! | `progress` | whether a host gets anything |
 //! | `swarm` | the hosts of a swarm by their racks, and which of them are gateways |
 //! | `advice` | what follows for one that asks |

@@ -30,6 +30,8 @@ pub(crate) struct Seen {
     pub(crate) piece_len: u32,
     /// Bytes that the origin sent to it.
     pub(crate) sent: u64,
+    /// It was dialled, and answered.
+    pub(crate) dialled: bool,
 }
 
 impl Seen {
@@ -37,6 +39,7 @@ impl Seen {
         self.pieces = self.pieces.max(other.pieces);
         self.piece_len = self.piece_len.max(other.piece_len);
         self.sent = self.sent.saturating_add(other.sent);
+        self.dialled |= other.dialled;
     }
 
     /// Whether it has got something since.
@@ -110,6 +113,11 @@ impl Progress {
                 self.seen = seen;
             }
         }
+    }
+
+    /// Whether the origin is connected to it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.seen.is_some()
     }
 
     /// What it lacks by its own account.

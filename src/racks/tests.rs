@@ -103,6 +103,11 @@ impl Room {
         self.racks.review(&sights, true, |_, addr| !self.lost.contains(&addr), self.now)
     }
 
+    /// The origin is connected to this host alone.
+    fn connect(&mut self, addr: SocketAddr) -> Reviewed {
+        self.review_with(&[Sight { ip: addr.ip(), id: id(addr), seen: Seen::default() }])
+    }
+
     fn gateways(&self, rack: u8) -> Vec<SocketAddr> {
         let places = self.racks.places(None, None, 100);
         let of_rack = |place: &&PlaceReport| place.hosts.iter().any(|host| rack_of(&host.addr) == rack);
@@ -134,6 +139,7 @@ fn tells_a_gateway_of_its_rack_a_far_gateway_and_the_origin() {
 #[test]
 fn tells_others_of_their_rack_alone_while_a_gateway_makes_progress() {
     let mut room = Room::filled(4, 20);
+    room.connect(host(1, 15));
     let advice = room.announce(host(1, 15), LEN);
     assert_eq!(told(&advice).len(), 19);
     assert!(told(&advice).iter().all(|addr| rack_of(addr) == 1));
@@ -147,6 +153,21 @@ fn tells_others_of_their_rack_alone_while_a_gateway_makes_progress() {
     assert!(!room.announce(host(1, 15), LEN / 3).origin, "one of them goes on");
     room.now += STALL;
     assert!(room.announce(host(1, 15), LEN / 3).origin, "it gets nothing from it");
+}
+
+#[test]
+fn tells_of_the_origin_whomever_it_could_not_help() {
+    let mut room = Room::filled(1, 20);
+    assert!(room.announce(host(0, 15), LEN).origin, "it may not ask again for minutes");
+    room.connect(host(0, 15));
+    assert!(!room.announce(host(0, 15), LEN).origin);
+    room.review();
+    assert!(room.announce(host(0, 15), LEN).origin, "it is connected no more, and may not be dialled");
+
+    let dialled = Seen { dialled: true, ..Seen::default() };
+    room.review_with(&[Sight { ip: host(0, 15).ip(), id: id(host(0, 15)), seen: dialled }]);
+    room.review();
+    assert!(!room.announce(host(0, 15), LEN).origin, "it is dialled when it needs that");
 }
 
 #[test]
@@ -242,7 +263,7 @@ fn another_topology_moves_those_who_are_there() {
     }
     room.racks.move_to(&table());
     // Eight of the one rack are gateways already, and only those.
-    assert_eq!(room.review().appointed.len(), 8);
+    assert_eq!(room.connect(host(1, 12)).appointed.len(), 8);
     let advice = room.announce(host(1, 12), LEN);
     assert_eq!(told(&advice).len(), 11);
     assert!(!advice.origin && told(&advice).iter().all(|addr| rack_of(addr) == 1));

@@ -107,6 +107,7 @@ fn review(racks: &Racks, tracker: &Tracker, traffic: &Traffic, is_roll_call: boo
                 pieces: peer.counters.have(),
                 piece_len: peer.about.piece_len,
                 sent: peer.counters.uploaded(),
+                dialled: peer.about.dialled,
             },
         };
         sights.entry(peer.about.info_hash).or_default().push(sight);

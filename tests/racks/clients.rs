@@ -1,4 +1,4 @@
-//! Stock clients in two racks: all finish, and nobody crosses from one to the other but gateways.
+//! Stock clients in two racks: all finish, whoever is killed, and nobody crosses from one to the other but gateways.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,16 +66,38 @@ fn gateways(swarm: &Swarm) -> BTreeSet<IpAddr> {
     now.chain(before).map(|addr| addr.ip()).collect()
 }
 
-#[test]
-fn clients_of_two_racks_finish_and_only_gateways_cross() {
+/// So many hosts, and an origin that knows their places and has the file.
+fn swarm(hosts: usize) -> (Swarm, Contents, TempDir) {
     let settings = TempDir::new().expect("a temporary directory can be made");
     let file = settings.path().join("distributor.toml");
     fs::write(&file, PLACES).expect("a file can be written");
-    let swarm = Swarm::on_with(Net::of(&[Families::V4; 1 + 2 * HOSTS]), |setup| {
+    let swarm = Swarm::on_with(Net::of(&vec![Families::V4; 1 + hosts]), |setup| {
         setup.option("--config", file.to_str().expect("text")).option("--max-upload-rate", RATE)
     });
     let contents = Contents::new(5, LEN);
     contents.write(swarm.path(FILE));
+    (swarm, contents, settings)
+}
+
+/// It asks the tracker every five minutes only, and all whom it could get pieces from are gone.
+#[test]
+fn one_that_is_left_finishes_when_all_gateways_are_killed() {
+    let (swarm, contents, _settings) = swarm(HOSTS);
+    let (last, others) = swarm.hosts().split_last().expect("there are some");
+    let others: Vec<Download> = others.iter().map(|host| swarm.start(Client::Aria2, host, FILE)).collect();
+    wait_within(clients::DEADLINE, "the others to be gateways", || {
+        (gateways(&swarm).len() == others.len()).then_some(())
+    });
+    let mut download = swarm.start(Client::Libtorrent, last, FILE);
+    download.wait_for_word("received peers");
+    assert!(!gateways(&swarm).contains(&last.address()));
+    drop(others);
+    contents.assert_same(download.finish(), "the one that is left");
+}
+
+#[test]
+fn clients_of_two_racks_finish_and_only_gateways_cross() {
+    let (swarm, contents, _settings) = swarm(2 * HOSTS);
     let kinds = [Client::Aria2, Client::Libtorrent].into_iter().cycle();
     let mut downloads: Vec<Download> =
         swarm.hosts().iter().zip(kinds).map(|(host, client)| swarm.start(client, host, FILE)).collect();
