@@ -67,7 +67,7 @@ impl View<'_> {
     /// gone.
     fn needs_origin(&self, addr: SocketAddr, rack: &Members, now: Instant) -> bool {
         let Some(asker) = self.swarm.members.get(&addr) else { return true };
-        let gateways = || rack.gateways.iter().filter_map(|addr| self.swarm.members.get(addr));
+        let gateways = || rack.gateways().iter().filter_map(|addr| self.swarm.members.get(addr));
         let serves = |gateway: &Member| gateway.standing.is_here() && !gateway.is_stalled(now);
         asker.is_gateway || !asker.is_in_reach() || asker.is_stalled(now) || !gateways().any(serves)
     }

@@ -159,8 +159,11 @@ impl Racks {
         Some(Spot { rack: self.rack(location.place), place: location.place, by })
     }
 
-    /// Counts one more host, if there is room for it.
-    fn enter(&self) -> bool {
+    /// Counts one more host of a swarm, if there is room for it.
+    fn enter(&self, swarm: Option<&Swarm>, ip: IpAddr) -> bool {
+        if swarm.is_some_and(|swarm| !swarm.has_room_at(ip)) {
+            return false;
+        }
         let enter = |hosts: usize| (hosts < self.max_hosts).then(|| hosts + 1);
         self.hosts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter).is_ok()
     }
@@ -195,7 +198,7 @@ impl Racks {
         let swarm = swarms.get_mut(&request.info_hash);
         let is_known = swarm.is_some_and(|swarm| swarm.announces(addr, request, now));
         if !is_known && addr.port() != 0 {
-            if !self.enter() {
+            if !self.enter(swarms.get(&request.info_hash).map(Box::as_ref), addr.ip()) {
                 return Advice::default();
             }
             let mut member = Member::new(request.peer_id, spot.rack, request.is_seed(), now);
@@ -219,8 +222,9 @@ impl Racks {
         let mut shard = self.shard(&info_hash);
         let Shard { topology, swarms } = &mut *shard;
         let Some(spot) = self.spot(topology, addr.ip()) else { return };
-        let is_known = swarms.get(&info_hash).is_some_and(|swarm| swarm.members.contains_key(&addr));
-        if !is_known && self.enter() {
+        let swarm = swarms.get(&info_hash).map(Box::as_ref);
+        let is_known = swarm.is_some_and(|swarm| swarm.members.contains_key(&addr));
+        if !is_known && self.enter(swarm, addr.ip()) {
             let member = Member::new(id, spot.rack, is_seed, now);
             swarms.entry(info_hash).or_default().join(addr, member, spot);
         }

@@ -86,6 +86,6 @@ impl Swarm {
     pub(super) fn count(&self, totals: &mut Totals) {
         totals.hosts += self.members.len();
         totals.places += self.racks.len();
-        totals.gateways += self.racks.values().map(|members| members.gateways.len()).sum::<usize>();
+        totals.gateways += self.racks.values().map(Members::gateway_count).sum::<usize>();
     }
 }

@@ -1,7 +1,7 @@
 //! The hosts of one swarm by their racks: who comes, moves and goes, and which of them are gateways. Whom to tell of
 //! whom, and who becomes a gateway, are policies of `steering`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,12 @@ use crate::topology::{Basis, Place, Topology};
 /// For how long whoever has announced itself is taken to be there, whatever the tracker says: it hears of it a moment
 /// later.
 const HEARD: Duration = Duration::from_secs(1);
+
+/// How many hosts of a swarm there may be at one address, which can announce any number of ports: all are looked
+/// through for each connection from there.
+pub(super) const MAX_AT_ADDRESS: usize = 64;
+/// How many gateways of a rack are thought of for an answer. Where nobody gets anything all hosts are gateways.
+pub(super) const MAX_GATEWAYS_LOOKED_AT: usize = 64;
 
 /// All hosts of a torrent that are steered, by the addresses where they say that they can be dialled.
 #[derive(Debug, Default)]
@@ -65,7 +71,7 @@ pub(super) struct Members {
     pub(super) by: By,
     /// In the order in which they joined.
     pub(super) hosts: Vec<SocketAddr>,
-    pub(super) gateways: Vec<SocketAddr>,
+    gateways: Vec<SocketAddr>,
     /// What those had reported who are gone.
     pub(super) gone: Reports,
 }
@@ -79,6 +85,15 @@ impl Members {
             gateways: Vec::new(),
             gone: Reports::default(),
         }
+    }
+
+    /// The first of its gateways, as many as are looked at.
+    pub(super) fn gateways(&self) -> &[SocketAddr] {
+        self.gateways.get(..MAX_GATEWAYS_LOOKED_AT).unwrap_or(&self.gateways)
+    }
+
+    pub(super) fn gateway_count(&self) -> usize {
+        self.gateways.len()
     }
 }
 
@@ -118,6 +133,15 @@ impl Swarm {
         true
     }
 
+    /// Whether one more host may be at an address.
+    pub(super) fn has_room_at(&self, ip: IpAddr) -> bool {
+        self.at_address(ip).take(MAX_AT_ADDRESS).count() < MAX_AT_ADDRESS
+    }
+
+    fn at_address(&self, ip: IpAddr) -> impl Iterator<Item = (&SocketAddr, &Member)> {
+        self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX))
+    }
+
     /// A host comes that isn't known.
     pub(super) fn join(&mut self, addr: SocketAddr, mut member: Member, spot: Spot) {
         let rack = self.racks.entry(spot.rack).or_insert_with(|| Members::at(spot));
@@ -138,25 +162,36 @@ impl Swarm {
             member.standing = Standing::Stopped;
             return false;
         }
-        self.forget(&addr);
+        self.forget(&[addr]);
         true
     }
 
-    fn forget(&mut self, addr: &SocketAddr) {
-        let Some(member) = self.members.remove(addr) else { return };
-        let Some(rack) = self.racks.get_mut(&member.rack) else { return };
-        rack.gone.add(member.reports);
-        rack.hosts.retain(|other| other != addr);
-        rack.gateways.retain(|other| other != addr);
-        if rack.hosts.is_empty() {
-            self.racks.swap_remove(&member.rack);
+    /// Forgets hosts, which are in their order. However many of a rack go at once, the rest is looked through once.
+    fn forget(&mut self, gone: &[SocketAddr]) {
+        debug_assert!(gone.is_sorted());
+        let mut left = BTreeSet::new();
+        for addr in gone {
+            let Some(member) = self.members.remove(addr) else { continue };
+            left.insert(member.rack);
+            if let Some(rack) = self.racks.get_mut(&member.rack) {
+                rack.gone.add(member.reports);
+            }
+        }
+        for rack in left {
+            let Some(members) = self.racks.get_mut(&rack) else { continue };
+            let stays = |addr: &SocketAddr| gone.binary_search(addr).is_err();
+            members.hosts.retain(stays);
+            members.gateways.retain(stays);
+            if members.hosts.is_empty() {
+                self.racks.swap_remove(&rack);
+            }
         }
     }
 
     /// The one that is meant by a connection from an address: who announced under this id, or else the only one there,
     /// since libtorrent shakes hands under other ids than it announces.
     pub(super) fn at(&self, ip: IpAddr, id: &PeerId) -> Option<SocketAddr> {
-        let mut there = self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX));
+        let mut there = self.at_address(ip);
         let (first, member) = there.next()?;
         if member.id == *id {
             return Some(*first);
@@ -172,7 +207,7 @@ impl Swarm {
 
     /// Whether pieces for its rack may go to this address: to a gateway, and to whoever isn't known to be none.
     pub(super) fn is_gateway(&self, ip: IpAddr) -> bool {
-        let mut there = self.members.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX)).peekable();
+        let mut there = self.at_address(ip).peekable();
         there.peek().is_none() || there.any(|(_, member)| member.is_gateway)
     }
 
@@ -206,7 +241,7 @@ impl Swarm {
                 lost.extend((!member.is_gateway).then_some(*addr));
             }
         }
-        lost.iter().for_each(|addr| self.forget(addr));
+        self.forget(&lost);
         lost.len()
     }
 
@@ -246,7 +281,8 @@ impl Swarm {
                 changes.appointed.extend((member.standing == Standing::Downloads).then_some(addr));
             }
         }
-        gone.iter().for_each(|addr| self.forget(addr));
+        gone.sort_unstable();
+        self.forget(&gone);
     }
 
     /// All hosts are where another topology says. Gateways are gateways there, as far as it wants any; those that have
@@ -296,7 +332,7 @@ impl steering::Racks for View<'_> {
     }
 
     fn gateways(&self, rack: Rack) -> &[SocketAddr] {
-        self.swarm.racks.get(&rack).map_or(&[], |members| &members.gateways)
+        self.swarm.racks.get(&rack).map_or(&[], Members::gateways)
     }
 
     fn distance(&self, one: Rack, other: Rack) -> u32 {

@@ -7,6 +7,7 @@ use distributor_proto::PeerFormat;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use super::swarm::{MAX_AT_ADDRESS, MAX_GATEWAYS_LOOKED_AT};
 use super::*;
 use crate::steering::STALL;
 use crate::topology::TopologyBuilder;
@@ -337,4 +338,45 @@ fn places_come_page_by_page() {
         seen.extend(page.into_iter().map(|report| report.place));
     }
     assert_eq!(seen, (0..5).map(|rack| format!("dc1/row0/rack{rack}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_address_takes_the_places_of_others() {
+    let mut room = Room::new(&table());
+    let at = |port| SocketAddr::new(host(0, 1).ip(), port);
+    let last = MAX_AT_ADDRESS as u16;
+    for port in 1..=last {
+        assert!(room.announce(at(port), LEN).peers.is_some());
+    }
+    assert!(room.announce(at(last + 1), LEN).peers.is_none(), "it is told of others by chance");
+    assert!(room.announce(at(last), LEN).peers.is_some() && room.announce(host(0, 2), LEN).peers.is_some());
+    // The last is no gateway, whose place would be kept until another has taken it.
+    room.stop(at(last));
+    assert!(room.announce(at(last + 1), LEN).peers.is_some());
+}
+
+#[test]
+fn those_who_go_together_are_forgotten_together() {
+    let mut room = Room::filled(2, 200);
+    room.announce_as(host(0, 100), LEN / 2, AnnounceEvent::Periodic, 0);
+    room.now += Duration::from_secs(1);
+    room.lost.extend((9..=200).map(|n| host(0, n)));
+    assert_eq!(room.review().totals, Totals { hosts: 208, places: 2, gateways: 16 });
+    let places = room.racks.places(None, None, 2);
+    let left = places.iter().find(|place| place.hosts.len() == 8).expect("the gateways");
+    assert_eq!(left.gone.downloaded, LEN / 2);
+}
+
+#[test]
+fn where_all_are_gateways_few_of_them_are_looked_at() {
+    let mut room = Room::filled(2, 200);
+    room.now += STALL;
+    (1..=200).for_each(|n| drop(room.announce(host(0, n), LEN)));
+    room.review();
+    assert_eq!(room.gateways(0).len(), 200);
+    let shard = room.racks.shard(&TORRENT);
+    let swarm = &shard.swarms[&TORRENT];
+    let view = View { swarm, topology: &shard.topology };
+    let gateways = |rack: &Rack| crate::steering::Racks::gateways(&view, *rack).len();
+    assert!(swarm.racks.keys().all(|rack| gateways(rack) <= MAX_GATEWAYS_LOOKED_AT));
 }
