@@ -210,8 +210,8 @@ impl Racks {
         View { swarm, topology }.advise(&asking, admits, &self.keys, now, rng)
     }
 
-    /// A host was there before a restart.
-    pub(crate) fn restored(
+    /// A host is there, as the tracker knows since before a restart, or since before its place was known.
+    pub(crate) fn found(
         &self,
         info_hash: InfoHash,
         addr: SocketAddr,
@@ -269,8 +269,8 @@ impl Racks {
         reviewed
     }
 
-    /// Another topology is in force: all hosts are where that says. Of those who become known by it, one that was guessed
-    /// before is known when it announces itself next.
+    /// Another topology is in force: all hosts are where that says. Those whose places were a guess before are to be
+    /// [found](Self::found).
     pub(crate) fn move_to(&self, topology: &Arc<Topology>) {
         for shard in &self.shards {
             let mut shard = lock(shard);

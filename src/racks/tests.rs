@@ -287,7 +287,7 @@ fn those_from_before_a_restart_are_known_and_the_word_of_who_has_come_since_coun
     let mut room = Room::new(&table());
     room.announce(host(0, 1), LEN);
     for n in 1..=12 {
-        room.racks.restored(TORRENT, host(0, n), id(host(0, n)), true, room.now);
+        room.racks.found(TORRENT, host(0, n), id(host(0, n)), true, room.now);
     }
     let places = room.racks.places(None, None, 9);
     let seeds = places[0].hosts.iter().filter(|host| host.is_seed).count();

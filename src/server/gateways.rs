@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use crate::metrics::Metrics;
 use crate::racks::{Racks, Replacement, Reviewed, Seen, Sight};
 use crate::topology::Topology;
-use crate::tracker::{Downloader, Tracker};
+use crate::tracker::{Downloader, Present, Tracker};
 use crate::traffic::Traffic;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -44,9 +44,9 @@ impl Gateways {
                 () = stop.cancelled() => return,
                 Ok(()) = self.topology.changed() => {
                     let topology = Arc::clone(&self.topology.borrow_and_update());
-                    let racks = Arc::clone(&self.racks);
+                    let (racks, tracker) = (Arc::clone(&self.racks), Arc::clone(&self.tracker));
                     // Both fail by a panic only, which is logged.
-                    let _ = spawn_blocking(move || racks.move_to(&topology)).await;
+                    let _ = spawn_blocking(move || move_to(&racks, &tracker, &topology)).await;
                 }
                 _ = period.tick() => {
                     let (racks, tracker) = (Arc::clone(&self.racks), Arc::clone(&self.tracker));
@@ -94,6 +94,16 @@ impl Gateways {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
+}
+
+fn move_to(racks: &Racks, tracker: &Tracker, topology: &Arc<Topology>) {
+    racks.move_to(topology);
+    let now = Instant::now();
+    tracker.call_roll(now, |info_hash, present| {
+        for Present { addr, id, is_seed } in present {
+            racks.found(info_hash, *addr, *id, *is_seed, now);
+        }
+    });
 }
 
 fn review(racks: &Racks, tracker: &Tracker, traffic: &Traffic, is_roll_call: bool) -> Reviewed {

@@ -61,7 +61,7 @@ impl Swarms {
                 let (info_hash, mut back) = (page.info_hash, Vec::with_capacity(page.peers.len()));
                 tracker.restore(&page, now, wall, |peer| back.push(*peer));
                 for peer in back {
-                    racks.restored(info_hash, peer.addr, peer.id, peer.is_seed, now);
+                    racks.found(info_hash, peer.addr, peer.id, peer.is_seed, now);
                     if !peer.is_seed {
                         // Where there are more than are heard of at once, the rest have others to learn from.
                         let _ = downloaders.try_send(Downloader { info_hash, addr: peer.addr });

@@ -12,6 +12,7 @@
 //! | `selection` | which peers an asker is given |
 //! | `interval` | when a peer is to come again |
 //! | `patience` | for how long it counts as present |
+//! | `roll` | everybody who is there |
 //! | `sweep` | that those who fell silent go, a little at a time |
 //! | `saving` | swarms as pages that outlive the process |
 //! | `departures` | why torrents are no longer tracked |
@@ -27,6 +28,7 @@ mod interval;
 mod pages;
 mod parts;
 mod patience;
+mod roll;
 mod saving;
 mod selection;
 #[cfg(test)]
@@ -56,6 +58,7 @@ use self::clock::Clock;
 pub(crate) use self::departures::Departure;
 use self::departures::Departures;
 use self::interval::Standing;
+pub(crate) use self::roll::Present;
 use self::selection::Asker;
 use self::swarm::Swarm;
 use self::table::Peer;
