@@ -29,6 +29,11 @@ pub(crate) struct Metrics {
     pub(crate) gateways: Gauge,
     replaced: Family<Replaced, Counter>,
     over_limit: Family<OverLimit, Counter>,
+    torrents_shown: Family<Manner, Gauge>,
+    /// Pieces that were shown to a peer, where they are shown one by one.
+    pub(crate) pieces_shown: Counter,
+    /// Pieces that peers got to whom they weren't shown.
+    pub(crate) pieces_passed_on: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +55,11 @@ struct UdpPackets {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Replaced {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Manner {
+    manner: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +98,19 @@ impl Default for Metrics {
         registry.register("places", "Places of hosts, of each torrent its own", places.clone());
         registry.register("gateways", "Hosts that are gateways of their places", gateways.clone());
         registry.register("gateways_replaced", "Gateways that others followed, by reason", replaced.clone());
+        let torrents_shown = Family::default();
+        let (pieces_shown, pieces_passed_on) = (Counter::default(), Counter::default());
+        registry.register(
+            "torrents_shown",
+            "Torrents with connections, by how their pieces are shown",
+            torrents_shown.clone(),
+        );
+        registry.register("pieces_shown", "Pieces shown to a peer one by one", pieces_shown.clone());
+        registry.register(
+            "pieces_passed_on",
+            "Pieces that peers got to whom they were not shown",
+            pieces_passed_on.clone(),
+        );
         Self {
             registry,
             peers,
@@ -101,6 +124,9 @@ impl Default for Metrics {
             places,
             gateways,
             replaced,
+            torrents_shown,
+            pieces_shown,
+            pieces_passed_on,
         }
     }
 }
@@ -131,6 +157,11 @@ impl Metrics {
     /// A gateway's place was taken by another host. The reasons are few and known.
     pub(crate) fn count_replaced(&self, reason: &'static str) {
         self.replaced.get_or_create(&Replaced { reason }).inc();
+    }
+
+    /// So many torrents are shown in this manner now. The manners are few and known.
+    pub(crate) fn set_torrents_shown(&self, manner: &'static str, count: usize) {
+        self.torrents_shown.get_or_create(&Manner { manner }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Everything that was counted so far.

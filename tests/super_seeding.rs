@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde_json::{Value, json};
+
 use crate::support::clients::{Client, Download};
 use crate::support::files::{Contents, KIB, MIB, PIECE};
 use crate::support::net::{Families, Net};
 use crate::support::seed::Seed;
 use crate::support::swarm::Swarm;
+use crate::support::wait_for;
 use crate::support::wire::{FAST_AND_EXTENDED, HANDSHAKE_LEN, Peer, handshake_of, id, numbers, request};
 
 const BLOCK: u32 = 16 * KIB as u32;
@@ -117,6 +120,51 @@ fn a_host_that_is_alone_sees_everything_and_the_next_one_nothing_at_first() {
     let mut second = newcomer(&seed, 2);
     download(&mut second, &seed);
     assert_eq!(join(&seed, 1, FAST_AND_EXTENDED).message(), (id::HAVE_NONE, Vec::new()));
+}
+
+#[test]
+fn what_is_shown_to_whom_can_be_seen() {
+    let seed = seed("auto", 4 * MIB);
+    let get = |target: &str| -> Value {
+        serde_json::from_slice(&seed.server.get(target).expect(200).body).expect("it is JSON")
+    };
+    let is_showing = || get("/api/v1/torrents")["torrents"][0]["showing"].clone();
+    assert_eq!(is_showing(), json!(false));
+    let _alone = join(&seed, 1, FAST_AND_EXTENDED);
+    assert_eq!(is_showing(), json!(false));
+    let mut second = newcomer(&seed, 2);
+    assert_eq!(is_showing(), json!(true));
+    wait_for("the line that says so", || seed.server.has_logged("pieces are shown one by one").then_some(()));
+    download(&mut second, &seed);
+
+    let peers = get("/api/v1/peers")["peers"].clone();
+    let shown = |host: u8| {
+        let mut peers = peers.as_array().expect("a list").iter();
+        let at = |peer: &&Value| {
+            peer["address"].as_str().is_some_and(|at| at.starts_with(&format!("127.9.9.{host}:")))
+        };
+        peers.find(at).expect("it is connected")["shown"].clone()
+    };
+    assert_eq!((shown(1), shown(2)), (Value::Null, json!(64)), "the one sees everything");
+    let sample = |name: &str, expected: u64| {
+        wait_for(name, || (seed.server.metric(name) == expected).then_some(()));
+    };
+    sample("distributor_torrents_shown{manner=\"showing\"}", 1);
+    sample("distributor_torrents_shown{manner=\"open\"}", 0);
+    sample("distributor_pieces_shown_total", 64);
+}
+
+#[test]
+fn pieces_that_come_from_others_are_counted() {
+    let seed = seed("on", 4 * MIB);
+    let mut peer = newcomer(&seed, 1);
+    peer.message_with(id::HAVE);
+    // Few of them were shown to it.
+    let haves: Vec<u8> = (0..63).flat_map(|piece| numbers(id::HAVE, &[piece])).collect();
+    peer.send(&haves);
+    wait_for("them to be counted", || {
+        (seed.server.metric("distributor_pieces_passed_on_total") > 0).then_some(())
+    });
 }
 
 #[test]

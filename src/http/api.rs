@@ -15,6 +15,7 @@ use super::Http;
 use super::json::json_response;
 use super::refusal::Refusal;
 use crate::catalog::{RequestedPath, Torrent};
+use crate::racks::Manner;
 use crate::traffic::Peer;
 
 /// How many entries a page has if nothing else is asked for, and at most.
@@ -67,6 +68,7 @@ impl Http {
             "uploaded": tally.uploaded(),
             "copies": tally.uploaded() as f64 / size.max(1) as f64,
             "pieces_sent": tally.pieces_sent(),
+            "showing": self.racks.manner_of(&info_hash) == Some(Manner::Showing),
             "last_first_sent": tally.last_first_sent().map(|millis| millis as f64 / 1000.0),
         })
     }
@@ -86,6 +88,7 @@ impl Http {
             "interested": counters.is_interested(),
             "unchoked": counters.is_unchoked(),
             "pieces": counters.have(),
+            "shown": counters.shown(),
             "requests": counters.requests(),
             "uploaded": counters.uploaded(),
             "rate": counters.rate(),

@@ -14,8 +14,8 @@
 //! | `report` | what can be told of it all |
 //!
 //! Swarms lie in shards, each under a lock of its own that is held for one announce, or for the review of one swarm.
-//! The tracker's locks may be taken while it is held, and it may be taken while those of `showing` are; never the other
-//! way round.
+//! The tracker's locks may be taken while it is held, never the other way round; those of `showing` are never held with
+//! it.
 
 mod advice;
 mod member;
@@ -43,7 +43,7 @@ use self::member::Member;
 pub(crate) use self::member::Reports;
 pub(crate) use self::progress::Seen;
 pub(crate) use self::report::{HostReport, PlaceReport, Totals};
-pub(crate) use self::showing::{Mailbox, Presence};
+pub(crate) use self::showing::{Mailbox, Manner, Presence, Survey};
 use self::showing::{Post, Showings};
 pub(crate) use self::swarm::{By, Sight};
 use self::swarm::{Changes, Spot, Swarm, View};
@@ -95,6 +95,7 @@ pub(crate) struct Reviewed {
     /// The new gateways among those who download.
     pub(crate) appointed: Vec<(InfoHash, SocketAddr)>,
     pub(crate) totals: Totals,
+    pub(crate) showing: Survey,
 }
 
 impl Racks {
@@ -117,7 +118,9 @@ impl Racks {
         ip: IpAddr,
         now: Instant,
     ) -> Option<Presence> {
-        self.showings.connect(info_hash, geometry, ip, self.post(&info_hash, ip), now)
+        let ip = ip.to_canonical();
+        let post = self.post(&self.shard(&info_hash), &info_hash, ip);
+        self.showings.connect(info_hash, geometry, ip, post, now)
     }
 
     /// Shows what waits for time to pass and for nothing else; to be called every [`TICK`](Self::TICK).
@@ -127,10 +130,9 @@ impl Racks {
 
     pub(crate) const TICK: Duration = showing::TICK;
 
-    /// Where a host is, and whether it is to be shown pieces: all are but those of a known rack who leave that to others.
-    fn post(&self, info_hash: &InfoHash, ip: IpAddr) -> Post {
-        let ip = ip.to_canonical();
-        let shard = self.shard(info_hash);
+    /// Where a host is, and whether it is to be shown pieces: all are but those of a known rack who leave that to
+    /// others.
+    fn post(&self, shard: &Shard, info_hash: &InfoHash, ip: IpAddr) -> Post {
         let location = shard.topology.locate(ip);
         let swarm = shard.swarms.get(info_hash);
         Post {
@@ -138,6 +140,17 @@ impl Racks {
             is_gateway: swarm.is_none_or(|swarm| swarm.is_gateway(ip)),
             is_guessed: By::of(location.basis).is_none(),
         }
+    }
+
+    /// The same of all who are connected for a torrent.
+    fn posts(&self, info_hash: &InfoHash, ips: &[IpAddr]) -> HashMap<IpAddr, Post> {
+        let shard = self.shard(info_hash);
+        ips.iter().map(|ip| (*ip, self.post(&shard, info_hash, *ip))).collect()
+    }
+
+    /// How the pieces of a torrent are shown; nothing where nobody is connected for it, or all see everything always.
+    pub(crate) fn manner_of(&self, info_hash: &InfoHash) -> Option<Manner> {
+        self.showings.manner_of(info_hash)
     }
 
     /// The shard that a swarm lies in. SHA-1 spreads them evenly.
@@ -265,7 +278,8 @@ impl Racks {
                 }));
             }
         }
-        self.showings.place(|info_hash, ip| self.post(info_hash, ip));
+        self.showings.place(|info_hash, ips| self.posts(info_hash, ips));
+        reviewed.showing = self.showings.survey();
         reviewed
     }
 
@@ -280,7 +294,7 @@ impl Racks {
             }
             shard.swarms.retain(|_, swarm| !swarm.members.is_empty());
         }
-        self.showings.place(|info_hash, ip| self.post(info_hash, ip));
+        self.showings.place(|info_hash, ips| self.posts(info_hash, ips));
     }
 
     /// Up to `max` places of one swarm or of all, in the order of their swarms and names, from the one on that follows

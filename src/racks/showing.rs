@@ -7,18 +7,20 @@
 //! One lock for each torrent, which nobody holds while it waits for anything, and one for the table of torrents. Whoever
 //! takes both takes the table's first.
 
+mod ledger;
 mod mailbox;
 mod presence;
 mod swarm;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributor_proto::{Geometry, InfoHash};
 
+use self::ledger::Ledger;
+pub(crate) use self::ledger::{Manner, Survey};
 pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::presence::Presence;
 use self::swarm::Swarm;
@@ -30,10 +32,6 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// A file of fewer pieces is had before there was anything to trade: everybody sees all of it, unless nothing else was
 /// said.
 const FEW_PIECES: u32 = 32;
-/// How many copies of pieces are counted at a time, of all torrents and in all racks: 8 bytes each. Torrents that would
-/// take more are plainly seeded.
-const MAX_COUNTED: usize = 16 << 20;
-
 /// Where a host is, and what it is there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Post {
@@ -48,23 +46,7 @@ pub(super) struct Post {
 pub(super) struct Showings {
     mode: SuperSeeding,
     by_torrent: Mutex<HashMap<InfoHash, Arc<Mutex<Swarm>>>>,
-    counted: Arc<Counted>,
-}
-
-/// How much is counted, in copies of pieces.
-#[derive(Debug, Default)]
-struct Counted(AtomicUsize);
-
-impl Counted {
-    /// Room for so many more, if there is.
-    fn take(&self, more: usize) -> bool {
-        let grown = |counted: usize| counted.checked_add(more).filter(|counted| *counted <= MAX_COUNTED);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
-    }
-
-    fn give_back(&self, counted: usize) {
-        self.0.fetch_sub(counted, Ordering::Relaxed);
-    }
+    ledger: Arc<Ledger>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Showings {
     pub(super) fn new(mode: SuperSeeding) -> Arc<Self> {
-        Arc::new(Self { mode, by_torrent: Mutex::default(), counted: Arc::default() })
+        Arc::new(Self { mode, by_torrent: Mutex::default(), ledger: Arc::default() })
     }
 
     /// A peer is connected; nothing where nobody is ever shown pieces one by one.
@@ -88,11 +70,10 @@ impl Showings {
         if self.mode == SuperSeeding::Off {
             return None;
         }
-        let ip = ip.to_canonical();
         let mut table = lock(&self.by_torrent);
         let swarm = table
             .entry(info_hash)
-            .or_insert_with(|| Arc::new(Mutex::new(Swarm::new(geometry, Arc::clone(&self.counted), now))));
+            .or_insert_with(|| Arc::new(Mutex::new(Swarm::new(geometry, Arc::clone(&self.ledger), now))));
         let mailbox = Arc::default();
         let (id, begins_empty) = {
             let mut swarm = lock(swarm);
@@ -103,11 +84,32 @@ impl Showings {
         Some(Presence::new(id, info_hash, geometry, begins_empty, mailbox, swarm, Arc::clone(self)))
     }
 
-    /// Hosts may be elsewhere now, or something else there.
-    pub(super) fn place(&self, post: impl Fn(&InfoHash, IpAddr) -> Post) {
+    /// Hosts may be elsewhere now, or something else there: `posts` says it of those at these addresses, while nothing
+    /// is locked.
+    pub(super) fn place(&self, posts: impl Fn(&InfoHash, &[IpAddr]) -> HashMap<IpAddr, Post>) {
         for (info_hash, swarm) in self.swarms() {
-            lock(&swarm).place(|ip| post(&info_hash, ip));
+            let ips = lock(&swarm).ips();
+            let posts = posts(&info_hash, &ips);
+            lock(&swarm).place(&posts);
         }
+    }
+
+    /// What there is to tell of all, and has changed since it was told last.
+    pub(super) fn survey(&self) -> Survey {
+        let mut survey = self.ledger.survey();
+        for (info_hash, swarm) in self.swarms() {
+            let (manner, is_news) = lock(&swarm).tell_manner();
+            survey.count(manner);
+            survey.news.extend(is_news.then_some((info_hash, manner)));
+        }
+        survey
+    }
+
+    /// How the pieces of a torrent are shown; nothing where nobody is connected for it.
+    pub(super) fn manner_of(&self, info_hash: &InfoHash) -> Option<Manner> {
+        let swarm = lock(&self.by_torrent).get(info_hash).cloned()?;
+        let manner = lock(&swarm).manner();
+        Some(manner)
     }
 
     fn swarms(&self) -> Vec<(InfoHash, Arc<Mutex<Swarm>>)> {

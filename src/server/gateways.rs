@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::metrics::Metrics;
-use crate::racks::{Racks, Replacement, Reviewed, Seen, Sight};
+use crate::racks::{Manner, Racks, Replacement, Reviewed, Seen, Sight, Survey};
 use crate::topology::Topology;
 use crate::tracker::{Downloader, Present, Tracker};
 use crate::traffic::Traffic;
@@ -62,7 +62,7 @@ impl Gateways {
     }
 
     fn conclude(&self, reviewed: Reviewed) {
-        let Reviewed { replaced, appointed, totals } = reviewed;
+        let Reviewed { replaced, appointed, totals, showing } = reviewed;
         for (info_hash, addr) in appointed {
             let _ = self.appointed.try_send(Downloader { info_hash, addr });
         }
@@ -92,6 +92,27 @@ impl Gateways {
         ];
         for (gauge, count) in gauges {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.tell_showing(&showing);
+    }
+
+    fn tell_showing(&self, showing: &Survey) {
+        for manner in Manner::ALL {
+            self.metrics.set_torrents_shown(manner.word(), showing.torrents(manner));
+        }
+        for (counter, count) in
+            [(&self.metrics.pieces_shown, showing.shown), (&self.metrics.pieces_passed_on, showing.passed_on)]
+        {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        for (info_hash, manner) in &showing.news {
+            match manner {
+                Manner::Open => {}
+                Manner::Showing => debug!(%info_hash, "pieces are shown one by one from now on"),
+                Manner::Plain => {
+                    debug!(%info_hash, "too many are connected to show them pieces one by one: all see everything")
+                }
+            }
         }
     }
 }

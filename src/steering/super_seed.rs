@@ -201,6 +201,11 @@ impl<Id: Copy + Eq + Hash> SuperSeed<Id> {
         Some(now.saturating_duration_since(shown))
     }
 
+    /// Whether a peer isn't known to have a piece that it wasn't shown either: if it has it now, others gave it.
+    pub(crate) fn is_unshown(&self, id: &Id, piece: PieceIndex) -> bool {
+        self.peers.get(id).is_some_and(|peer| !peer.has.contains(piece) && !peer.shown.contains(piece))
+    }
+
     /// A peer says that it has a piece; whether that was on its way from here, and makes room for another.
     pub(crate) fn has(&mut self, id: Id, piece: PieceIndex, now: Instant) -> bool {
         let held = self.everywhere.of(piece).held;

@@ -35,6 +35,8 @@ pub(crate) struct Counters {
     pieces: AtomicU32,
     interested: AtomicBool,
     unchoked: AtomicBool,
+    is_shown_pieces: AtomicBool,
+    shown: AtomicU32,
     /// Bytes a second.
     rate: AtomicU64,
     sampled: Mutex<Option<(Instant, u64, f64)>>,
@@ -61,6 +63,20 @@ impl Counters {
     pub(crate) fn set_standing(&self, interested: bool, unchoked: bool) {
         self.interested.store(interested, Relaxed);
         self.unchoked.store(unchoked, Relaxed);
+    }
+
+    /// It is shown pieces one by one from now on, or sees everything.
+    pub(crate) fn set_shown_pieces(&self, is: bool) {
+        self.is_shown_pieces.store(is, Relaxed);
+    }
+
+    pub(crate) fn add_shown(&self, pieces: usize) {
+        self.shown.fetch_add(u32::try_from(pieces).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// How many pieces it was shown; nothing where it sees everything.
+    pub(crate) fn shown(&self) -> Option<u32> {
+        self.is_shown_pieces.load(Relaxed).then(|| self.shown.load(Relaxed))
     }
 
     /// Bytes that were written to its socket since its handshake.

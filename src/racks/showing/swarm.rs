@@ -9,7 +9,7 @@ use distributor_proto::{Bitfield, Geometry, PieceIndex};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Counted, Mailbox, Post};
+use super::{Ledger, Mailbox, Manner, Post};
 use crate::steering::{SuperSeed, Window};
 
 /// How many connections of a torrent are shown pieces one by one; all are looked at for each piece. With more of them
@@ -24,9 +24,11 @@ pub(super) struct Swarm {
     state: State,
     window: Window,
     rng: SmallRng,
-    counted: Arc<Counted>,
-    /// How much of it is taken.
+    ledger: Arc<Ledger>,
+    /// How much of its room is taken.
     taken: usize,
+    /// In which manner its pieces were shown when that was told last.
+    told: Manner,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ enum Stage {
 }
 
 impl Swarm {
-    pub(super) fn new(geometry: Geometry, counted: Arc<Counted>, now: Instant) -> Self {
+    pub(super) fn new(geometry: Geometry, ledger: Arc<Ledger>, now: Instant) -> Self {
         Self {
             geometry,
             members: HashMap::new(),
@@ -71,8 +73,9 @@ impl Swarm {
             state: State::Open,
             window: Window::new(geometry.piece_len(), now),
             rng: SmallRng::from_rng(&mut rand::rng()),
-            counted,
+            ledger,
             taken: 0,
+            told: Manner::Open,
         }
     }
 
@@ -121,6 +124,9 @@ impl Swarm {
         match (&mut self.state, self.members.get_mut(&id)) {
             (State::Showing(seed), Some(Member { stage: Stage::Joined, .. })) => {
                 for piece in self.geometry.pieces().filter(|piece| pieces.contains(*piece)) {
+                    if seed.is_unshown(&id, piece) {
+                        self.ledger.add_passed_on();
+                    }
                     seed.has(id, piece, now);
                 }
             }
@@ -134,6 +140,9 @@ impl Swarm {
     pub(super) fn has(&mut self, id: u64, piece: PieceIndex, now: Instant) {
         match (&mut self.state, self.members.get_mut(&id)) {
             (State::Showing(seed), _) => {
+                if seed.is_unshown(&id, piece) {
+                    self.ledger.add_passed_on();
+                }
                 // What it had from others makes no room for more, and comes thousands of times a second.
                 let makes_room = seed.has(id, piece, now);
                 if makes_room {
@@ -161,11 +170,17 @@ impl Swarm {
         }
     }
 
-    /// Hosts may be elsewhere now, or something else there.
-    pub(super) fn place(&mut self, post: impl Fn(IpAddr) -> Post) {
+    /// The addresses of its connections.
+    pub(super) fn ips(&self) -> Vec<IpAddr> {
+        self.members.values().map(|member| member.ip).collect()
+    }
+
+    /// Hosts may be elsewhere now, or something else there. Who has come since they were asked after is in its place.
+    pub(super) fn place(&mut self, posts: &HashMap<IpAddr, Post>) {
         let mut spares_uplinks = false;
         for (id, member) in &mut self.members {
-            let before = std::mem::replace(&mut member.post, post(member.ip));
+            let post = posts.get(&member.ip).copied().unwrap_or(member.post);
+            let before = std::mem::replace(&mut member.post, post);
             let Post { rack, is_gateway, is_guessed } = member.post;
             spares_uplinks |= !is_guessed;
             if let State::Showing(seed) = &mut self.state {
@@ -179,6 +194,20 @@ impl Swarm {
             seed.spare_uplinks(spares_uplinks);
         }
         self.count();
+    }
+
+    pub(super) fn manner(&self) -> Manner {
+        match self.state {
+            State::Open => Manner::Open,
+            State::Showing(_) => Manner::Showing,
+            State::Plain => Manner::Plain,
+        }
+    }
+
+    /// In which manner its pieces are shown, and whether in another when that was told last.
+    pub(super) fn tell_manner(&mut self) -> (Manner, bool) {
+        let manner = self.manner();
+        (manner, std::mem::replace(&mut self.told, manner) != manner)
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
@@ -203,7 +232,7 @@ impl Swarm {
             State::Open => {}
         }
         let pieces = self.geometry.piece_count() as usize;
-        if self.members.len() >= MAX_SHOWN || !self.counted.take(pieces) {
+        if self.members.len() >= MAX_SHOWN || !self.ledger.take(pieces) {
             return false;
         }
         self.taken = pieces;
@@ -248,7 +277,7 @@ impl Swarm {
         let State::Showing(seed) = &self.state else { return };
         let counted = (self.geometry.piece_count() as usize).saturating_mul(seed.rack_count() + 1);
         let more = counted.saturating_sub(self.taken);
-        if self.counted.take(more) {
+        if self.ledger.take(more) {
             self.taken += more;
         } else {
             self.give_up();
@@ -261,7 +290,7 @@ impl Swarm {
             return;
         }
         self.state = State::Plain;
-        self.counted.give_back(std::mem::take(&mut self.taken));
+        self.ledger.give_back(std::mem::take(&mut self.taken));
         for member in self.members.values_mut().filter(|member| !member.sees_everything) {
             member.sees_everything = true;
             member.mailbox.put_everything();
@@ -270,7 +299,9 @@ impl Swarm {
 
     fn reveal(&mut self, now: Instant) {
         let State::Showing(seed) = &mut self.state else { return };
-        for (id, piece) in seed.reveal(self.window.pieces(), now, &mut self.rng) {
+        let shown = seed.reveal(self.window.pieces(), now, &mut self.rng);
+        self.ledger.add_shown(shown.len());
+        for (id, piece) in shown {
             if let Some(member) = self.members.get(&id) {
                 member.mailbox.put(piece);
             }
@@ -280,6 +311,6 @@ impl Swarm {
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        self.counted.give_back(self.taken);
+        self.ledger.give_back(self.taken);
     }
 }

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use distributor_proto::{Bitfield, PieceIndex};
 
-use super::super::showing::mailbox::Letters;
+use super::ledger::MAX_COUNTED;
+use super::mailbox::Letters;
 use super::swarm::MAX_SHOWN;
 use super::*;
 
@@ -58,8 +59,12 @@ impl Origin {
         }
     }
 
+    fn place(&self, post: impl Fn(IpAddr) -> Post) {
+        self.showings.place(|_, ips| ips.iter().map(|ip| (*ip, post(*ip))).collect());
+    }
+
     fn census(&self) -> usize {
-        self.showings.counted.0.load(Ordering::Relaxed)
+        self.showings.ledger.counted()
     }
 }
 
@@ -216,11 +221,11 @@ fn shows_pieces_to_gateways_only() {
     let peer = origin.join(1);
     shown(&peer);
     let standing = |is_gateway| Post { rack: Rack(0), is_gateway, is_guessed: true };
-    origin.showings.place(|_, _| standing(false));
+    origin.place(|_| standing(false));
     origin.now += Duration::from_secs(60);
     origin.tick();
     assert_eq!(shown(&peer), []);
-    origin.showings.place(|_, _| standing(true));
+    origin.place(|_| standing(true));
     origin.tick();
     assert!(!shown(&peer).is_empty());
 }
@@ -262,14 +267,14 @@ fn a_host_that_moves_to_another_rack_is_counted_there() {
         origin.tick();
     }
     // Each rack lacks what the other host has now.
-    let apart = |_: &InfoHash, ip: IpAddr| {
+    let apart = |ip: IpAddr| {
         let host = match ip {
             IpAddr::V4(ip) => u32::from(ip),
             IpAddr::V6(_) => 0,
         };
         Post { rack: Rack(host), is_gateway: true, is_guessed: false }
     };
-    origin.showings.place(apart);
+    origin.place(apart);
     origin.tick();
     assert_eq!(peers.each_ref().map(|peer| shown(peer).len()).iter().sum::<usize>(), 8);
 }
@@ -299,7 +304,7 @@ fn counts_no_more_than_it_has_room_for() {
     assert!(peers.iter().all(|peer| !peer.begins_empty() || peer.mailbox().take().everything));
     assert_eq!(origin.census(), 0);
     // So much for one torrent; others begin as long as there is room.
-    assert!(origin.showings.counted.take(MAX_COUNTED));
+    assert!(origin.showings.ledger.take(MAX_COUNTED));
     let post = Post { rack: Rack(0), is_gateway: true, is_guessed: true };
     let other = origin.showings.connect(
         InfoHash::new([2; 20]),
@@ -319,4 +324,41 @@ fn leaves_nothing_behind() {
     drop(peers);
     assert_eq!(origin.census(), 0);
     assert!(lock(&origin.showings.by_torrent).is_empty());
+}
+
+#[test]
+fn tells_what_was_shown_and_what_peers_gave_to_each_other() {
+    let origin = Origin::new(SuperSeeding::On, 100);
+    let peers = [1, 2].map(|host| origin.join(host));
+    let [of_one, of_other] = peers.each_ref().map(shown);
+    let survey = origin.showings.survey();
+    assert_eq!(survey.shown, (of_one.len() + of_other.len()) as u64);
+    assert_eq!(survey.passed_on, 0);
+    peers[0].got(of_one[0], origin.now);
+    peers[1].got(of_one[0], origin.now);
+    peers[1].got(of_one[0], origin.now);
+    let mut has = Bitfield::empty(100);
+    of_one[..2].iter().chain(&of_other).for_each(|piece| _ = has.insert(*piece));
+    peers[1].pieces(&has, origin.now);
+    assert_eq!(origin.showings.survey().passed_on, 2, "each once, and none that was shown to it");
+}
+
+#[test]
+fn tells_once_in_which_manner_pieces_are_shown() {
+    let origin = Origin::new(SuperSeeding::Auto, 100);
+    let told = || {
+        let survey = origin.showings.survey();
+        (Manner::ALL.map(|manner| survey.torrents(manner)), survey.news)
+    };
+    assert_eq!((told(), origin.showings.manner_of(&TORRENT)), (([0, 0, 0], vec![]), None));
+    let first = origin.join(1);
+    assert_eq!(told(), ([1, 0, 0], vec![]));
+    let mut crowd = vec![first, origin.join(2)];
+    assert_eq!(origin.showings.manner_of(&TORRENT), Some(Manner::Showing));
+    assert_eq!(told(), ([0, 1, 0], vec![(TORRENT, Manner::Showing)]));
+    assert_eq!(told(), ([0, 1, 0], vec![]));
+    crowd.extend((2..=MAX_SHOWN as u32).map(|host| origin.connect(host)));
+    assert_eq!(told(), ([0, 0, 1], vec![(TORRENT, Manner::Plain)]));
+    drop(crowd);
+    assert_eq!(told(), ([0, 0, 0], vec![]));
 }

@@ -151,6 +151,8 @@ impl Connection<'_> {
             dialled: self.way == Way::Dialled,
             encrypted: self.transport.is_encrypted(),
         };
+        let begins_empty = self.presence.as_ref().is_some_and(Presence::begins_empty);
+        self.seat.counters().set_shown_pieces(begins_empty);
         self.seat.counters().set_pieces(torrent.geometry().piece_count());
         self.shown = Some(self.shared.traffic.enter(about, self.seat.counters()));
     }
@@ -194,9 +196,11 @@ impl Connection<'_> {
         let letters = presence.mailbox().take();
         if !letters.pieces.is_empty() {
             self.seat.invite(Instant::now());
+            self.seat.counters().add_shown(letters.pieces.len());
             self.input(Input::Show(&letters.pieces))?;
         }
         if letters.everything {
+            self.seat.counters().set_shown_pieces(false);
             self.input(Input::ShowEverything)?;
         }
         Ok(())
