@@ -18,7 +18,7 @@
 //! | [`cli`] | flags as typed or written into a file, and the sentences for wrong ones |
 //! | `server` | binds, joins the rooms by bounded channels, runs until shutdown |
 //! | `http` | requests and answers, a file a topic |
-//! | `udp` | announces and scrapes over UDP, in batches |
+//! | `udp` | announces and scrapes over UDP, in batches: their system calls are unsafe |
 //! | `seeder` | peer connections, accepted or dialled: each drives one `Session` of `distributor-proto`; who gets a slot |
 //! | `ingest` | settled files to the catalog, remembered or else hashed; what changed or went is withdrawn |
 //! | `announce` | what announces are answered, whichever way they came, the origin included |

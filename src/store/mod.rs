@@ -3,7 +3,7 @@
 //! A watched directory belongs to its users, who may truncate a mapped file at any time. A page past the new end kills
 //! a process that touches it (SIGBUS) but only fails a system call that does (EFAULT). So nothing here, and nothing
 //! outside, ever makes a reference into a map: addresses go to the kernel, which reads for us. Beside the hasher's
-//! kernels and one system call of its threads, what `file` and `send` do is the only `unsafe` code.
+//! kernels and a few system calls of others, what `file` and `send` do is the only `unsafe` code.
 //!
 //! A file is mapped when somebody first asks for a block of it and unmapped when the last such connection is gone. This
 //! file finds and opens them; `file` is one of them, `record` and `proof` what is known of it, `send` what is sent.

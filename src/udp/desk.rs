@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributor_proto::{
-    AnnounceRequest, AnnounceResponse, ConnectionIds, MAX_UDP_ANSWER_LEN, MAX_UDP_PEERS_V4, MAX_UDP_PEERS_V6,
-    TransactionId, UdpQuestion, UdpRequest, encode_udp_announce, encode_udp_connect, encode_udp_error,
-    encode_udp_scrape,
+    AnnounceRequest, AnnounceResponse, ConnectionIds, MAX_UDP_PEERS_V4, MAX_UDP_PEERS_V6, TransactionId,
+    UdpQuestion, UdpRequest, encode_udp_announce, encode_udp_connect, encode_udp_error, encode_udp_scrape,
 };
 use rand::Rng;
 
@@ -68,81 +67,56 @@ impl Fate {
 pub(super) struct Desk {
     announces: Arc<Announces>,
     ids: ConnectionIds,
-    /// What was said last, and its bytes: both are filled anew each time, and take no memory then.
+    /// What was said last: it is filled anew each time, and takes no memory then.
     response: AnnounceResponse,
-    answer: Vec<u8>,
 }
 
 impl Desk {
     /// Ids are given by `secret`, and from `now` on.
     pub(super) fn new(announces: Arc<Announces>, secret: [u8; 16], now: Instant) -> Self {
-        Self {
-            announces,
-            ids: ConnectionIds::new(secret, now),
-            response: AnnounceResponse::default(),
-            answer: Vec::with_capacity(MAX_UDP_ANSWER_LEN),
-        }
+        Self { announces, ids: ConnectionIds::new(secret, now), response: AnnounceResponse::default() }
     }
 
-    /// Takes a packet; says what became of it, and what is to be sent back.
+    /// Takes a packet, and appends what is to be sent back, if anything is. Says what became of it.
     pub(super) fn answer(
         &mut self,
         packet: &[u8],
         ends: Ends,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> (Fate, Option<&[u8]>) {
-        self.answer.clear();
+        out: &mut Vec<u8>,
+    ) -> Fate {
         let asker = ends.remote.ip();
         let claim = match UdpRequest::parse(packet) {
             Ok(UdpRequest::Claim(claim)) => claim,
             Ok(UdpRequest::Connect(transaction)) => {
-                encode_udp_connect(transaction, self.ids.issue(asker, now), &mut self.answer);
-                return (Fate::Connected, Some(&self.answer));
+                encode_udp_connect(transaction, self.ids.issue(asker, now), out);
+                return Fate::Connected;
             }
-            Err(_) => return (Fate::Malformed, None),
+            Err(_) => return Fate::Malformed,
         };
         if !self.ids.accepts(claim.connection, asker, now) {
-            return (Fate::Stranger, None);
+            return Fate::Stranger;
         }
         // Not before: nobody pays for what was sent in his name.
         if let Err(error) = self.announces.allowances.pay(asker, now) {
-            return self.refuse(claim.transaction, error, packet.len());
+            return refuse(claim.transaction, error, packet.len(), out);
         }
-        let fate = match claim.read() {
+        match claim.read() {
             Ok(UdpQuestion::Announce { request, .. }) => {
-                self.announce(claim.transaction, request, ends, now, rng)
+                self.announce(claim.transaction, request, ends, now, rng, out)
             }
             Ok(UdpQuestion::Scrape(hashes)) => {
                 // Numbers go by their place: a torrent that isn't served has some, too.
                 let stats =
                     hashes.iter().map(|info_hash| self.announces.scrape(&info_hash).unwrap_or_default());
-                encode_udp_scrape(claim.transaction, stats, &mut self.answer);
+                encode_udp_scrape(claim.transaction, stats, out);
                 Fate::Scraped
             }
             Err(error) => {
-                encode_udp_error(claim.transaction, &error.to_string(), &mut self.answer);
+                encode_udp_error(claim.transaction, &error.to_string(), out);
                 Fate::Refused
             }
-        };
-        (fate, Some(&self.answer))
-    }
-
-    /// Says once a second to an address that it asks too much, in no more bytes than it asks. Silence, else: it costs
-    /// least, and clients ask ever more seldom then.
-    fn refuse(
-        &mut self,
-        transaction: TransactionId,
-        error: AsksTooMuch,
-        len: usize,
-    ) -> (Fate, Option<&[u8]>) {
-        if error.is_news {
-            encode_udp_error(transaction, &error.to_string(), &mut self.answer);
-        }
-        if (1..=len).contains(&self.answer.len()) {
-            (Fate::Refused, Some(&self.answer))
-        } else {
-            (Fate::OverLimit, None)
         }
     }
 
@@ -153,6 +127,7 @@ impl Desk {
         ends: Ends,
         now: Instant,
         rng: &mut impl Rng,
+        out: &mut Vec<u8>,
     ) -> Fate {
         let asker = ends.remote.ip();
         // Who asks for more than fits is not searched for more.
@@ -161,15 +136,29 @@ impl Desk {
         request.numwant = request.numwant.map(|wanted| wanted.min(room));
         match self.announces.announce(&request, ends, Families::Own, now, rng, &mut self.response) {
             Ok(()) => {
-                encode_udp_announce(transaction, &self.response, asker, &mut self.answer);
+                encode_udp_announce(transaction, &self.response, asker, out);
                 Fate::Announced
             }
             Err(not_served) => {
-                encode_udp_error(transaction, &not_served.to_string(), &mut self.answer);
+                encode_udp_error(transaction, &not_served.to_string(), out);
                 Fate::Refused
             }
         }
     }
+}
+
+/// Says once a second to an address that it asks too much, in no more bytes than it asks. Silence, else: it costs least,
+/// and clients ask ever more seldom then.
+fn refuse(transaction: TransactionId, error: AsksTooMuch, len: usize, out: &mut Vec<u8>) -> Fate {
+    if error.is_news {
+        let start = out.len();
+        encode_udp_error(transaction, &error.to_string(), out);
+        if out.len() - start <= len {
+            return Fate::Refused;
+        }
+        out.truncate(start);
+    }
+    Fate::OverLimit
 }
 
 #[cfg(test)]
@@ -200,8 +189,9 @@ mod tests {
         fn hear(&mut self, from: &str, packet: &[u8]) -> (Fate, Vec<u8>) {
             let remote = format!("{from}:5000").parse().unwrap();
             let ends = Ends { local: "10.0.0.1:6969".parse().unwrap(), remote };
-            let (fate, answer) = self.desk.answer(packet, ends, self.now, &mut SmallRng::seed_from_u64(1));
-            (fate, answer.unwrap_or_default().to_vec())
+            let mut answer = Vec::new();
+            let fate = self.desk.answer(packet, ends, self.now, &mut SmallRng::seed_from_u64(1), &mut answer);
+            (fate, answer)
         }
 
         /// A scrape of so many torrents, under the id that its sender was given.

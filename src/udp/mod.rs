@@ -1,23 +1,29 @@
 //! The tracker over UDP (BEP 15), on the port of HTTP: takes packets in batches, has each answered at once, and keeps
-//! nothing of who asks. What is answered is known to `desk`, how packets come and go to `socket`.
+//! nothing of who asks. What is answered is known to `desk`, how packets come and go to `socket` and `batch`.
 //!
-//! A packet gets one answer or none. Where the system takes no more it is dropped: who asked asks again.
+//! A packet gets one answer or none, and all answers of a batch are sent together. Where the system takes no more they
+//! are dropped: who asked asks again.
 
+mod batch;
 mod desk;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::counter::Counter;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use self::batch::{Answers, Batch, MAX_PACKETS};
 use self::desk::{Desk, Fate};
-use self::socket::{Batch, Socket};
+use self::socket::Socket;
 use crate::announce::Announces;
 use crate::metrics::Metrics;
 
@@ -46,7 +52,9 @@ impl Udp {
         let socket = Socket::new(tokio::net::UdpSocket::from_std(socket)?)?;
         let mut desk = Desk::new(self.announces, rand::random(), Instant::now());
         let counters = Fate::ALL.map(|fate| self.metrics.udp_packets(fate.name()));
-        let mut batch = Batch::default();
+        let (mut batch, mut answers) = (Batch::new(socket.arrival), Answers::default());
+        // Peers are drawn by it, which takes no secret.
+        let mut rng = SmallRng::from_rng(&mut rand::rng());
         loop {
             let received = tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(()),
@@ -57,18 +65,35 @@ impl Udp {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            answer_all(&socket, &batch, &mut desk, &counters);
+            let fates = answer_all(&socket, &mut batch, &mut answers, &mut desk, &mut rng);
+            for fate in fates.iter().take(batch.len()) {
+                counters[*fate as usize].inc();
+            }
         }
     }
 }
 
-fn answer_all(socket: &Socket, batch: &Batch, desk: &mut Desk, counters: &[Counter; Fate::ALL.len()]) {
-    let (now, rng) = (Instant::now(), &mut rand::rng());
-    for packet in socket.packets(batch) {
-        let (mut fate, answer) = desk.answer(packet.bytes, packet.ends(), now, rng);
-        if answer.is_some_and(|answer| socket.send(answer, &packet).is_err()) {
-            fate = Fate::Unsent;
+/// Answers all packets of a batch. Says what became of each; of one whose sender can't be read there is nothing to be
+/// said but that.
+fn answer_all(
+    socket: &Socket,
+    batch: &mut Batch,
+    answers: &mut Answers,
+    desk: &mut Desk,
+    rng: &mut SmallRng,
+) -> [Fate; MAX_PACKETS] {
+    let mut fates = [Fate::Malformed; MAX_PACKETS];
+    let mut settle = |number: usize, fate| {
+        if let Some(place) = fates.get_mut(number) {
+            *place = fate;
         }
-        counters[fate as usize].inc();
+    };
+    let now = Instant::now();
+    answers.clear();
+    for packet in batch.packets(socket.port) {
+        let fate = answers.write(packet.number, |out| desk.answer(packet.bytes, packet.ends, now, rng, out));
+        settle(packet.number, fate);
     }
+    socket.send(batch, answers, |number| settle(number, Fate::Unsent));
+    fates
 }

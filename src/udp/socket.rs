@@ -1,113 +1,81 @@
-//! A UDP socket for many askers: some dozens of packets a system call, and answers that leave from the address that was
-//! asked, which is not the one that the system would choose where a host has several. What packets say is not known
-//! here.
+//! A UDP socket for many askers: what the system has to do for it, and waiting for packets. How they come and go is known
+//! to `batch`.
+#![allow(unsafe_code)]
 
-use std::array;
-use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
-use distributor_proto::canonical;
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use libc::{IP_MTU_DISCOVER, IP_PKTINFO, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6};
+use libc::{IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE, IPV6_RECVPKTINFO};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::announce::Ends;
-
-/// Room for one entry of a batch: the system may hand over several packets of one sender as one (UDP_GRO), up to the
-/// longest that there can be. Pages that nothing was written to take no memory.
-const ENTRY_LEN: usize = 64 * 1024;
+use super::batch::{Answers, Arrival, Batch, MAX_PACKETS};
 
 /// What may lie in the system's queue, where thousands of hosts start in one second. The system lowers it to
 /// net.core.rmem_max.
 const QUEUE_LEN: usize = 4 * 1024 * 1024;
 
-/// A bound socket, and what the system has to do for it.
+/// A bound socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: UdpSocket,
-    state: UdpSocketState,
-    port: u16,
-}
-
-/// What was received last.
-pub(super) struct Batch {
-    storage: Vec<u8>,
-    entries: [RecvMeta; BATCH_SIZE],
-    received: usize,
-}
-
-/// One packet of a batch.
-pub(super) struct Packet<'a> {
-    pub(super) bytes: &'a [u8],
-    /// As the system says it, scope included.
-    from: SocketAddr,
-    /// At which of this host's addresses.
-    to: IpAddr,
-    port: u16,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Self {
-            storage: vec![0; BATCH_SIZE * ENTRY_LEN],
-            entries: array::from_fn(|_| RecvMeta::default()),
-            received: 0,
-        }
-    }
-}
-
-impl Packet<'_> {
-    pub(super) fn ends(&self) -> Ends {
-        Ends { local: canonical(SocketAddr::new(self.to, self.port)), remote: canonical(self.from) }
-    }
+    pub(super) arrival: Arrival,
+    pub(super) port: u16,
 }
 
 impl Socket {
-    /// Has the system say for each packet where it was sent to.
+    /// Has the system say for each packet where it was sent to, unless that is known.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
-        let port = socket.local_addr()?.port();
-        let state = UdpSocketState::new((&socket).into())?;
+        let addr = socket.local_addr()?;
+        let arrival = match addr.ip() {
+            ip if !ip.is_unspecified() => Arrival::At(ip),
+            IpAddr::V4(_) => Arrival::ToldV4,
+            IpAddr::V6(_) => Arrival::ToldV6,
+        };
+        match arrival {
+            Arrival::At(_) => {}
+            Arrival::ToldV4 => set(&socket, IPPROTO_IP, IP_PKTINFO, 1)?,
+            Arrival::ToldV6 => set(&socket, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)?,
+        }
+        // Answers fit everywhere, so that none is taken apart, whoever says that some path is narrower.
+        let _ = set(&socket, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+        if addr.is_ipv6() {
+            let _ = set(&socket, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+        }
         // A shorter queue loses packets sooner, and that is all.
         let _ = SockRef::from(&socket).set_recv_buffer_size(QUEUE_LEN);
-        Ok(Self { socket, state, port })
+        Ok(Self { socket, arrival, port: addr.port() })
     }
 
     /// Waits for packets, and takes as many as there are and have room.
     pub(super) async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        batch.received = 0;
-        let Batch { storage, entries, received } = batch;
-        let mut rooms = storage.chunks_exact_mut(ENTRY_LEN);
-        let mut rooms: [IoSliceMut<'_>; BATCH_SIZE] =
-            array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-        let receive = || self.state.recv((&self.socket).into(), &mut rooms, entries);
-        *received = self.socket.async_io(Interest::READABLE, receive).await?;
-        Ok(())
+        loop {
+            self.socket.readable().await?;
+            let received = self.socket.try_io(Interest::READABLE, || {
+                batch.receive(self.socket.as_fd())?;
+                // There was nothing behind them: it need not be asked again before more come.
+                if batch.len() < MAX_PACKETS { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match received {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && batch.len() == 0 => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => return Ok(()),
+            }
+        }
     }
 
-    /// The packets of a batch, one by one.
-    pub(super) fn packets<'a>(&self, batch: &'a Batch) -> impl Iterator<Item = Packet<'a>> + use<'a> {
-        let port = self.port;
-        let entries = batch.entries.iter().zip(batch.storage.chunks_exact(ENTRY_LEN)).take(batch.received);
-        entries.flat_map(move |(entry, bytes)| {
-            let packets = bytes.get(..entry.len).unwrap_or_default().chunks(entry.stride.max(1));
-            let from = entry.addr;
-            entry
-                .dst_ip
-                .into_iter()
-                .flat_map(move |to| packets.clone().map(move |bytes| Packet { bytes, from, to, port }))
-        })
+    /// Sends answers to packets of a batch; `unsent` hears of each whose answer the system doesn't take.
+    pub(super) fn send(&self, batch: &mut Batch, answers: &Answers, unsent: impl FnMut(usize)) {
+        batch.send(self.socket.as_fd(), answers, unsent);
     }
+}
 
-    /// Answers the sender of a packet.
-    pub(super) fn send(&self, answer: &[u8], packet: &Packet<'_>) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: packet.from,
-            ecn: None,
-            contents: answer,
-            segment_size: None,
-            src_ip: Some(packet.to),
-        };
-        self.state.try_send((&self.socket).into(), &transmit)
-    }
+fn set(socket: &UdpSocket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the value is there for the call, and as long as it is told.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
