@@ -10,44 +10,43 @@ const SPLIT: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Parts<T> {
-    /// None, one, or [`PARTS`].
+    /// All there is, while that is little: it is found without a look at a list of parts.
+    whole: HashTable<T>,
+    /// None, or [`PARTS`].
     parts: Vec<HashTable<T>>,
     len: usize,
 }
 
 impl<T> Default for Parts<T> {
     fn default() -> Self {
-        Self { parts: Vec::new(), len: 0 }
+        Self { whole: HashTable::new(), parts: Vec::new(), len: 0 }
     }
 }
 
 impl<T> Parts<T> {
-    fn place(&self, hash: u64) -> usize {
-        // Neither the lowest bits nor the highest seven, which choose the place in a part.
-        if self.parts.len() > 1 { (hash >> 40) as usize % PARTS } else { 0 }
+    fn part(&self, hash: u64) -> &HashTable<T> {
+        self.parts.get(place(hash)).unwrap_or(&self.whole)
+    }
+
+    fn part_mut(&mut self, hash: u64) -> &mut HashTable<T> {
+        self.parts.get_mut(place(hash)).unwrap_or(&mut self.whole)
     }
 
     pub(super) fn find(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&T> {
-        self.parts.get(self.place(hash))?.find(hash, eq)
+        self.part(hash).find(hash, eq)
     }
 
     pub(super) fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
-        let place = self.place(hash);
-        self.parts.get_mut(place)?.find_mut(hash, eq)
+        self.part_mut(hash).find_mut(hash, eq)
     }
 
     /// Puts in what isn't there yet. All that is there must have the hash that it came with.
     pub(super) fn insert(&mut self, hash: u64, value: T, hasher: impl Fn(&T) -> u64) {
-        match self.parts.len() {
-            0 => self.parts.push(HashTable::new()),
-            1 if self.len >= SPLIT => self.split(&hasher),
-            _ => {}
+        if self.parts.is_empty() && self.len >= SPLIT {
+            self.split(&hasher);
         }
-        let place = self.place(hash);
-        if let Some(part) = self.parts.get_mut(place) {
-            part.insert_unique(hash, value, hasher);
-            self.len += 1;
-        }
+        self.part_mut(hash).insert_unique(hash, value, hasher);
+        self.len += 1;
     }
 
     pub(super) fn remove(
@@ -56,29 +55,34 @@ impl<T> Parts<T> {
         eq: impl FnMut(&T) -> bool,
         hasher: impl Fn(&T) -> u64,
     ) -> bool {
-        let place = self.place(hash);
-        let Some(part) = self.parts.get_mut(place) else { return false };
+        let part = self.part_mut(hash);
         let Ok(found) = part.find_entry(hash, eq) else { return false };
         found.remove();
+        if part.len() < part.capacity() / 8 {
+            // It is moved as often as it halves.
+            part.shrink_to(2 * part.len(), hasher);
+        }
         self.len -= 1;
         if self.len == 0 {
             *self = Self::default();
-        } else if part.len() < part.capacity() / 8 {
-            // It is moved as often as it halves.
-            part.shrink_to(2 * part.len(), hasher);
         }
         true
     }
 
     fn split(&mut self, hasher: &impl Fn(&T) -> u64) {
-        let whole = std::mem::take(&mut self.parts);
+        let whole = std::mem::take(&mut self.whole);
         self.parts.resize_with(PARTS, HashTable::new);
-        for value in whole.into_iter().flatten() {
+        for value in whole {
             let hash = hasher(&value);
-            let place = self.place(hash);
-            self.parts[place].insert_unique(hash, value, hasher);
+            self.part_mut(hash).insert_unique(hash, value, hasher);
         }
     }
+}
+
+/// The part of a large table that a hash belongs to.
+fn place(hash: u64) -> usize {
+    // Neither the lowest bits nor the highest seven, which choose the place in a part.
+    (hash >> 40) as usize % PARTS
 }
 
 #[cfg(test)]
@@ -94,7 +98,7 @@ mod tests {
         let all = 3 * SPLIT;
         for n in 0..all {
             parts.insert(hash(&n), n, hash);
-            assert_eq!(parts.parts.len(), if n < SPLIT { 1 } else { PARTS });
+            assert_eq!(parts.parts.len(), if n < SPLIT { 0 } else { PARTS });
         }
         assert!((0..all).all(|n| parts.find(hash(&n), |other| *other == n).is_some()));
         for n in 0..all {
@@ -104,6 +108,6 @@ mod tests {
             let left = all - 1;
             assert_eq!(parts.find(hash(&left), |other| *other == left).is_some(), n < left);
         }
-        assert!(parts.parts.is_empty());
+        assert!(parts.parts.is_empty() && parts.whole.capacity() == 0);
     }
 }
