@@ -118,7 +118,11 @@ impl Conversation {
         let mut talk = Talk::new(own, direct, now);
         let (next, unsent) = Desk::with(|desk| match (&stream).read(&mut desk.input) {
             Ok(0) => Ok((Next::Close, Vec::new())),
-            Ok(read) => turn(&mut talk, read, direct, desk, now, |out, more| send(&stream, out, more)),
+            Ok(read) => {
+                let next = hear(&mut talk, read, direct, desk, now);
+                let sent = sent(send(&stream, &desk.out, next))?;
+                Ok((next, desk.out.get(sent..).unwrap_or_default().to_vec()))
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((Next::Read, Vec::new())),
             Err(error) => Err(error),
         })
@@ -147,8 +151,10 @@ impl Conversation<TcpStream> {
         tokio::pin!(shut_down, silence);
         loop {
             if !self.unsent.is_empty() {
-                self.stream.write_all(&self.unsent).await?;
-                self.unsent = Vec::new();
+                // All who have asked by now are heard first, and then answered together: who hears many answers is woken
+                // for the first, and finds the others there.
+                tokio::task::yield_now().await;
+                self.send().await?;
             }
             match self.next {
                 Next::Read => {}
@@ -175,7 +181,7 @@ impl Conversation<TcpStream> {
         }
     }
 
-    /// Hears what comes, and answers as far as the socket takes it.
+    /// Hears what comes. What that is answered is still to be sent.
     fn poll_turn(&mut self, cx: &mut Context<'_>, direct: &Direct) -> Poll<io::Result<()>> {
         let Self { stream, talk, next, unsent } = self;
         Desk::with(|desk| {
@@ -189,37 +195,44 @@ impl Conversation<TcpStream> {
                     return Poll::Ready(Ok(()));
                 }
             }
-            let write = |out: &[u8], more| stream.try_io(Interest::WRITABLE, || send(&*stream, out, more));
-            (*next, *unsent) = turn(talk, read, direct, desk, Instant::now(), write)?;
+            *next = hear(talk, read, direct, desk, Instant::now());
+            desk.out.clone_into(unsent);
             Poll::Ready(Ok(()))
         })
     }
+
+    async fn send(&mut self) -> io::Result<()> {
+        let Self { stream, next, unsent, .. } = self;
+        let unsent = std::mem::take(unsent);
+        let sent = sent(stream.try_io(Interest::WRITABLE, || send(&*stream, &unsent, *next)))?;
+        match unsent.get(sent..) {
+            None | Some([]) => Ok(()),
+            Some(rest) => stream.write_all(rest).await,
+        }
+    }
 }
 
-/// Has the talk hear what was read, and writes what it answers. Gives what is next, and what could not be written.
-fn turn(
-    talk: &mut Talk,
-    read: usize,
-    direct: &Direct,
-    desk: &mut Desk,
-    now: Instant,
-    write: impl FnOnce(&[u8], SendFlags) -> io::Result<usize>,
-) -> io::Result<(Next, Vec<u8>)> {
+/// Has the talk hear so much of what lies on the desk. Answers lie there then.
+fn hear(talk: &mut Talk, read: usize, direct: &Direct, desk: &mut Desk, now: Instant) -> Next {
     let input = std::mem::take(&mut desk.input);
     let next = talk.hear(input.get(..read).unwrap_or_default(), direct, desk, now);
     desk.input = input;
-    if desk.out.is_empty() {
-        return Ok((next, Vec::new()));
-    }
-    // What closes the connection follows at once, and goes in the same packet.
-    let more = if next == Next::Close { SendFlags::MORE } else { SendFlags::empty() };
-    let written = match write(&desk.out, more) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-        written => written?,
-    };
-    Ok((next, desk.out.get(written..).unwrap_or_default().to_vec()))
+    next
 }
 
-fn send(socket: impl AsFd, bytes: &[u8], more: SendFlags) -> io::Result<usize> {
+/// Sends what the socket takes at once. What closes the connection follows at once, and goes in the same packet.
+fn send(socket: impl AsFd, bytes: &[u8], next: Next) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let more = if next == Next::Close { SendFlags::MORE } else { SendFlags::empty() };
     Ok(rustix::net::send(socket, bytes, more | SendFlags::NOSIGNAL)?)
+}
+
+/// How much of it was sent: nothing where the socket is full.
+fn sent(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
 }
