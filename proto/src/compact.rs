@@ -39,6 +39,7 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
 }
 
 /// Appends the compact form of an address: as many bytes as its [`canonical`] family takes.
+#[inline]
 pub(crate) fn put_compact(addr: SocketAddr, out: &mut Vec<u8>) {
     let [high, low] = addr.port().to_be_bytes();
     match addr.ip().to_canonical() {

@@ -48,7 +48,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributor_proto::{
-    AnnounceEvent, AnnounceKey, AnnounceRequest, InfoHash, PeerAddr, PeerId, ScrapeStats, canonical,
+    AnnounceEvent, AnnounceKey, AnnounceRequest, InfoHash, PeerAddr, PeerFormat, PeerId, ScrapeStats,
+    canonical,
 };
 use rand::Rng;
 
@@ -215,7 +216,8 @@ impl Tracker {
         }
 
         peers.truncate(numwant);
-        let asker = Asker { addr, id, key, wants_seeds: request.wants_seeds(), choice };
+        let wants_ids = request.format == PeerFormat::Dictionaries { peer_ids: true };
+        let asker = Asker { addr, id, key, wants_seeds: request.wants_seeds(), wants_ids, choice };
         selection::choose(swarm, &asker, numwant, now, rng, peers);
         let (complete, incomplete) = swarm.counts();
         if swarm.is_nothing() {

@@ -59,9 +59,9 @@ fn copy_page<A: Address>(
     if page >= entries.page_count() {
         return false;
     }
-    let there = entries.page(page).filter_map(|index| entries.get(index));
-    let there = there.filter(|entry| !entry.is_expired(now));
-    present.extend(there.map(|entry| Present { addr: entry.addr(), id: entry.id(), is_seed: pool.seeds }));
+    let there = entries.page(page).filter_map(|index| Some((entries.get(index)?, entries.rest(index))));
+    let there = there.filter(|(face, _)| !face.is_expired(now));
+    present.extend(there.map(|(face, rest)| Present { addr: face.addr(), id: rest.id, is_seed: pool.seeds }));
     true
 }
 

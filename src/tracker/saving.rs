@@ -205,7 +205,7 @@ fn take_unsaved_of<A: Address>(
     next: &mut [usize; Pool::ALL.len()],
 ) -> Option<(u32, Vec<SavedPeer>)> {
     Pool::ALL.into_iter().find_map(|pool| {
-        let (page, entries) = table.pool_mut(pool).take_unsaved(&mut next[pool.number()])?;
+        let (page, faces, rests) = table.pool_mut(pool).take_unsaved(&mut next[pool.number()])?;
         let saved = |peer: Peer| {
             let left = u32::from(peer.patience).saturating_sub(now.here.since(peer.announced));
             let expires = now.everywhere.saturating_add(left.into());
@@ -214,7 +214,8 @@ fn take_unsaved_of<A: Address>(
         };
         // There are a thousand pages where there are as many peers as there may be.
         let number = (pool.number() as u32) << POOL_SHIFT | u32::try_from(page).unwrap_or(ABOUT);
-        Some((number, entries.iter().map(|entry| saved(entry.peer(pool))).collect()))
+        let peers = faces.iter().zip(rests).map(|(face, rest)| saved(face.peer(rest, pool)));
+        Some((number, peers.collect()))
     })
 }
 

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 use super::address::Address;
 use super::clock::Seconds;
 use super::swarm::Swarm;
-use super::table::{Entry, Peer, Pool, Table};
+use super::table::{Entries, Face, Peer, Pool, Table};
 use super::{Choice, Families, MAX_NUMWANT, Whom};
 use crate::topology::{GUESSED_RACK_PREFIX_V4, GUESSED_RACK_PREFIX_V6, Network};
 
@@ -27,6 +27,8 @@ pub(super) struct Asker<'a> {
     /// The digest of its key; 0 for one that has none.
     pub(super) key: u32,
     pub(super) wants_seeds: bool,
+    /// Whether it is told under which ids they are.
+    pub(super) wants_ids: bool,
     /// Of whom it is to be told.
     pub(super) choice: Choice<'a>,
 }
@@ -40,6 +42,10 @@ impl Asker<'_> {
             && !peer.is_expired(now)
             && self.choice.families.introduce(ip, own)
             && (self.wants_seeds || !peer.is_seed)
+    }
+
+    fn is_told(&self, addr: SocketAddr, id: impl FnOnce() -> PeerId) -> PeerAddr {
+        PeerAddr { addr, id: self.wants_ids.then(id) }
     }
 }
 
@@ -62,7 +68,7 @@ pub(super) fn choose(
             }
             let peer = swarm.get(*addr).filter(|peer| asker.may_be_given(peer, now));
             if let Some(peer) = peer.filter(|peer| chosen.iter().all(|other| other.addr != peer.addr)) {
-                chosen.push(PeerAddr { addr: peer.addr, id: Some(peer.id) });
+                chosen.push(asker.is_told(peer.addr, || peer.id));
             }
         }
         return;
@@ -96,7 +102,10 @@ fn draw<A: Address>(
         return;
     }
     chosen.reserve(wanted);
-    let is_asker = |entry: &Entry<A>| entry.addr() == asker.addr || entry.is(&asker.id, asker.key);
+    let own = A::of(asker.addr);
+    let is_asker = |peer: &Drawn<'_, A>| {
+        own == Some(peer.face.place()) || peer.face.may_be(asker.key) && peer.id() == asker.id
+    };
     let begin = chosen.len();
     // In a large swarm half an answer is those who seem nearest among twice as many: networks are often racks. No more,
     // for often they are not, and all hosts of one would know nobody else.
@@ -105,8 +114,8 @@ fn draw<A: Address>(
         .take(wanted + spare + MAX_PASSED_OVER)
         .filter_map(|place| pools.get(place));
     let enough = begin + wanted + spare;
-    for entry in drawn.filter(|entry| !entry.is_expired(now) && !is_asker(entry)) {
-        chosen.push(PeerAddr { addr: entry.addr(), id: Some(entry.id()) });
+    for peer in drawn.filter(|peer| !peer.face.is_expired(now) && !is_asker(peer)) {
+        chosen.push(asker.is_told(peer.face.addr(), || peer.id()));
         if chosen.len() >= enough {
             break;
         }
@@ -131,8 +140,8 @@ fn seems_near(one: IpAddr, other: IpAddr) -> bool {
 
 /// The pools of a table that an asker is given peers of, drawn from as if they were one.
 struct Pools<'a, A> {
-    table: &'a Table<A>,
-    asked: [bool; Pool::ALL.len()],
+    /// Each with its length; those that it isn't given any of have none.
+    pools: [(&'a Entries<A>, usize); Pool::ALL.len()],
 }
 
 impl<'a, A: Address> Pools<'a, A> {
@@ -140,26 +149,39 @@ impl<'a, A: Address> Pools<'a, A> {
         let is_asked = |pool: Pool| {
             (asker.wants_seeds || !pool.seeds) && (asker.addr.ip().is_loopback() || !pool.loopback)
         };
-        Self { table, asked: Pool::ALL.map(is_asked) }
-    }
-
-    fn pools(&self) -> impl Iterator<Item = Pool> {
-        Pool::ALL.into_iter().zip(self.asked).filter(|(_, asked)| *asked).map(|(pool, _)| pool)
+        let pools = Pool::ALL.map(|pool| {
+            let entries = table.pool(pool);
+            (entries, if is_asked(pool) { entries.len() } else { 0 })
+        });
+        Self { pools }
     }
 
     fn len(&self) -> usize {
-        self.pools().map(|pool| self.table.pool(pool).len()).sum()
+        self.pools.iter().map(|(_, len)| len).sum()
     }
 
-    fn get(&self, mut place: usize) -> Option<&'a Entry<A>> {
-        for pool in self.pools() {
-            let pool = self.table.pool(pool);
-            match place.checked_sub(pool.len()) {
-                None => return pool.get(place),
+    fn get(&self, mut place: usize) -> Option<Drawn<'a, A>> {
+        for &(entries, len) in &self.pools {
+            match place.checked_sub(len) {
+                None => return Some(Drawn { face: entries.get(place)?, entries, index: place }),
                 Some(beyond) => place = beyond,
             }
         }
         None
+    }
+}
+
+/// One of a pool.
+struct Drawn<'a, A> {
+    face: &'a Face<A>,
+    entries: &'a Entries<A>,
+    index: usize,
+}
+
+impl<A: Address> Drawn<'_, A> {
+    /// Looked up where it is wanted: it lies elsewhere.
+    fn id(&self) -> PeerId {
+        self.entries.rest(self.index).id
     }
 }
 
@@ -254,7 +276,14 @@ mod tests {
         now: Seconds,
         rng: &mut impl Rng,
     ) -> Vec<SocketAddr> {
-        let asker = Asker { addr: addr(asker), id: PeerId::new([1; 20]), key: 1, wants_seeds: true, choice };
+        let asker = Asker {
+            addr: addr(asker),
+            id: PeerId::new([1; 20]),
+            key: 1,
+            wants_seeds: true,
+            wants_ids: true,
+            choice,
+        };
         let mut chosen = Vec::new();
         super::choose(swarm, &asker, want, now, rng, &mut chosen);
         chosen.into_iter().map(|peer| peer.addr).collect()
@@ -363,7 +392,8 @@ mod tests {
         let mut draw = |key| {
             let id = PeerId::new([1; 20]);
             let choice = Choice { families: Families::Both, whom: Whom::ByChance };
-            let asker = Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, choice };
+            let asker =
+                Asker { addr: addr("10.0.0.9:1"), id, key, wants_seeds: true, wants_ids: true, choice };
             let mut chosen = Vec::new();
             super::choose(&swarm, &asker, 9, NOW, &mut rng, &mut chosen);
             chosen.len()

@@ -129,7 +129,7 @@ impl Story {
             event: announce.event,
             numwant: announce.numwant,
             key: announce.key.and_then(|key| AnnounceKey::new(&[b'k', key])),
-            format: PeerFormat::Compact,
+            format: PeerFormat::Dictionaries { peer_ids: true },
         };
         let families = if announce.is_both { Families::Both } else { Families::Own };
         let asker = canonical(SocketAddr::new(ip(announce.host), announce.port));

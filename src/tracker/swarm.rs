@@ -171,8 +171,8 @@ impl Swarm {
         census: &Census,
     ) {
         let leave = |addr: SocketAddr| census.leave(addr.ip());
-        self.v4.sweep(pool, page, |entry| give_up || entry.is_expired(now), leave);
-        self.v6.sweep(pool, page, |entry| give_up || entry.is_expired(now), leave);
+        self.v4.sweep(pool, page, |face| give_up || face.is_expired(now), leave);
+        self.v6.sweep(pool, page, |face| give_up || face.is_expired(now), leave);
     }
 }
 
@@ -185,8 +185,10 @@ impl Swarm {
 fn admit<A: Address>(table: &mut Table<A>, peer: &Peer, census: &Census) -> Admission {
     let Some(addr) = A::of(peer.addr) else { return Admission::Refused };
     let known = table.get(&addr);
-    let moved = table.same_as(&peer.id, peer.key).filter(|before| *before != addr);
-    let moved = moved.and_then(|before| table.remove(&before));
+    // One that shows here what it would be known by elsewhere has come from nowhere else, and need not be looked for.
+    let is_as_before = known.is_some_and(|known| known.id == peer.id && known.key == peer.key);
+    let before = if is_as_before { None } else { table.same_as(&peer.id, peer.key) };
+    let moved = before.filter(|before| *before != addr).and_then(|before| table.remove(&before));
     if let Some(moved) = moved {
         census.leave(moved.addr.ip());
     }

@@ -87,40 +87,49 @@ impl Slot {
     }
 }
 
-/// A peer as it is kept.
+/// What is looked at of a peer whenever some are chosen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<A> {
+pub(super) struct Face<A> {
     addr: A,
-    id: PeerId,
     patience: u16,
     key: u32,
     announced: Seconds,
+}
+
+/// What else is kept of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) id: PeerId,
     /// Those of the same group who announced just before and just after it; in a ring.
     older: Slot,
     newer: Slot,
 }
 
-impl<A: Address> Entry<A> {
+/// The peers of one pool.
+pub(super) type Entries<A> = Pages<Face<A>, Rest>;
+
+impl<A: Address> Face<A> {
+    /// Its address as it is kept.
+    pub(super) fn place(&self) -> A {
+        self.addr
+    }
+
     pub(super) fn addr(&self) -> SocketAddr {
         self.addr.addr()
     }
 
-    pub(super) fn id(&self) -> PeerId {
-        self.id
-    }
-
-    /// Whether it is the one with this id, as a key shows; without one nothing does.
-    pub(super) fn is(&self, id: &PeerId, key: u32) -> bool {
-        key != 0 && self.key == key && self.id == *id
+    /// Whether it may be the one with this key; without one nothing says so.
+    pub(super) fn may_be(&self, key: u32) -> bool {
+        key != 0 && self.key == key
     }
 
     pub(super) fn is_expired(&self, now: Seconds) -> bool {
         now.since(self.announced) >= u32::from(self.patience)
     }
 
-    pub(super) fn peer(&self, pool: Pool) -> Peer {
-        let Self { id, patience, key, announced, .. } = *self;
-        Peer { addr: self.addr(), id, key, announced, patience, is_seed: pool.seeds }
+    pub(super) fn peer(&self, rest: &Rest, pool: Pool) -> Peer {
+        let Self { patience, key, announced, .. } = *self;
+        Peer { addr: self.addr(), id: rest.id, key, announced, patience, is_seed: pool.seeds }
     }
 }
 
@@ -132,15 +141,23 @@ struct Group {
 }
 
 #[derive(Debug)]
-struct Pools<A>([Pages<Entry<A>>; Pool::ALL.len()]);
+struct Pools<A>([Entries<A>; Pool::ALL.len()]);
 
-impl<A> Pools<A> {
-    fn entry(&self, slot: Slot) -> &Entry<A> {
+impl<A: Address> Pools<A> {
+    fn face(&self, slot: Slot) -> &Face<A> {
         &self.0[slot.pool().number()][slot.index()]
     }
 
-    fn entry_mut(&mut self, slot: Slot) -> &mut Entry<A> {
-        &mut self.0[slot.pool().number()][slot.index()]
+    fn rest(&self, slot: Slot) -> &Rest {
+        self.0[slot.pool().number()].rest(slot.index())
+    }
+
+    fn rest_mut(&mut self, slot: Slot) -> &mut Rest {
+        self.0[slot.pool().number()].rest_mut(slot.index())
+    }
+
+    fn peer(&self, slot: Slot) -> Peer {
+        self.face(slot).peer(self.rest(slot), slot.pool())
     }
 }
 
@@ -190,33 +207,33 @@ impl<A: Address> Table<A> {
         self.pools.0.iter().map(Pages::len).sum()
     }
 
-    pub(super) fn pool(&self, pool: Pool) -> &Pages<Entry<A>> {
+    pub(super) fn pool(&self, pool: Pool) -> &Entries<A> {
         &self.pools.0[pool.number()]
     }
 
     /// For saving it; entries stay what they are.
-    pub(super) fn pool_mut(&mut self, pool: Pool) -> &mut Pages<Entry<A>> {
+    pub(super) fn pool_mut(&mut self, pool: Pool) -> &mut Entries<A> {
         &mut self.pools.0[pool.number()]
     }
 
     fn slot(&self, addr: &A) -> Option<Slot> {
-        self.by_addr.find(self.seed.addr(addr), |slot| self.pools.entry(*slot).addr == *addr).copied()
+        self.by_addr.find(self.seed.addr(addr), |slot| self.pools.face(*slot).addr == *addr).copied()
     }
 
     pub(super) fn get(&self, addr: &A) -> Option<Peer> {
-        self.slot(addr).map(|slot| self.pools.entry(slot).peer(slot.pool()))
+        self.slot(addr).map(|slot| self.pools.peer(slot))
     }
 
     /// The address of the peer with this id, if it has shown this key as well, and there is one to be shown.
     pub(super) fn same_as(&self, id: &PeerId, key: u32) -> Option<A> {
-        let slot = self.by_id.find(self.seed.id(id), |slot| self.pools.entry(*slot).id == *id)?;
-        let entry = self.pools.entry(*slot);
-        entry.is(id, key).then_some(entry.addr)
+        let slot = self.by_id.find(self.seed.id(id), |slot| self.pools.rest(*slot).id == *id)?;
+        let face = self.pools.face(*slot);
+        face.may_be(key).then_some(face.addr)
     }
 
     fn group(&self, addr: &A) -> Option<Group> {
         let (key, pools) = (addr.group(), &self.pools);
-        let is_it = |group: &Group| pools.entry(group.oldest).addr.group() == key;
+        let is_it = |group: &Group| pools.face(group.oldest).addr.group() == key;
         self.groups.find(self.seed.group(addr), is_it).copied()
     }
 
@@ -227,18 +244,17 @@ impl<A: Address> Table<A> {
 
     /// Who of the group of an address was silent for longest.
     pub(super) fn oldest_beside(&self, addr: &A) -> Option<A> {
-        self.group(addr).map(|group| self.pools.entry(group.oldest).addr)
+        self.group(addr).map(|group| self.pools.face(group.oldest).addr)
     }
 
     /// All peers of the group of an address, the one that announced last first.
     pub(super) fn beside(&self, addr: &A) -> impl Iterator<Item = Peer> {
         let group = self.group(addr);
-        let mut next = group.map(|group| self.pools.entry(group.oldest).older);
+        let mut next = group.map(|group| self.pools.rest(group.oldest).older);
         (0..group.map_or(0, |group| group.places)).filter_map(move |_| {
             let slot = next?;
-            let entry = self.pools.entry(slot);
-            next = Some(entry.older);
-            Some(entry.peer(slot.pool()))
+            next = Some(self.pools.rest(slot).older);
+            Some(self.pools.peer(slot))
         })
     }
 
@@ -246,14 +262,16 @@ impl<A: Address> Table<A> {
     pub(super) fn insert(&mut self, addr: A, peer: &Peer) -> bool {
         let pool = Pool::of(peer);
         let known = self.slot(&addr);
-        if let Some(slot) = known.filter(|slot| slot.pool() == pool && self.pools.entry(*slot).id == peer.id)
-        {
-            self.unlink(slot);
-            self.link(slot);
-            let entry = self.pools.entry_mut(slot);
-            Entry { key: peer.key, announced: peer.announced, patience: peer.patience, ..*entry }
-                .clone_into(entry);
-            self.pools.0[pool.number()].changed(slot.index());
+        if let Some(slot) = known.filter(|slot| slot.pool() == pool && self.pools.rest(*slot).id == peer.id) {
+            // Alone in its ring it is the newest already.
+            if self.pools.rest(slot).older != slot {
+                self.unlink(slot);
+                self.link(slot);
+            }
+            let pages = &mut self.pools.0[pool.number()];
+            let Peer { key, announced, patience, .. } = *peer;
+            pages[slot.index()] = Face { addr, patience, key, announced };
+            pages.changed(slot.index());
             return false;
         }
         if let Some(slot) = known {
@@ -262,12 +280,12 @@ impl<A: Address> Table<A> {
         let Peer { id, key, announced, patience, .. } = *peer;
         let pages = &mut self.pools.0[pool.number()];
         let slot = Slot::new(pool, pages.len());
-        pages.push(Entry { addr, id, patience, key, announced, older: slot, newer: slot });
+        pages.push(Face { addr, patience, key, announced }, Rest { id, older: slot, newer: slot });
         let (pools, seed) = (&self.pools, &self.seed);
-        self.by_addr.insert(seed.addr(&addr), slot, |slot| seed.addr(&pools.entry(*slot).addr));
+        self.by_addr.insert(seed.addr(&addr), slot, |slot| seed.addr(&pools.face(*slot).addr));
         let id_hash = seed.id(&id);
-        if self.by_id.find(id_hash, |slot| pools.entry(*slot).id == id).is_none() {
-            self.by_id.insert(id_hash, slot, |slot| seed.id(&pools.entry(*slot).id));
+        if self.by_id.find(id_hash, |slot| pools.rest(*slot).id == id).is_none() {
+            self.by_id.insert(id_hash, slot, |slot| seed.id(&pools.rest(*slot).id));
         }
         self.link(slot);
         known.is_none()
@@ -283,7 +301,7 @@ impl<A: Address> Table<A> {
         &mut self,
         pool: Pool,
         page: usize,
-        is_to_go: impl Fn(&Entry<A>) -> bool,
+        is_to_go: impl Fn(&Face<A>) -> bool,
         mut gone: impl FnMut(SocketAddr),
     ) {
         // From behind: what comes in the place of one that goes was looked at already, or lies in a later page.
@@ -298,13 +316,14 @@ impl<A: Address> Table<A> {
     fn remove_at(&mut self, slot: Slot) -> Peer {
         self.unlink(slot);
         let (pools, seed) = (&self.pools, &self.seed);
-        let entry = pools.entry(slot);
+        let (face, rest) = (pools.face(slot), pools.rest(slot));
         let is_it = |other: &Slot| *other == slot;
-        self.by_addr.remove(seed.addr(&entry.addr), is_it, |slot| seed.addr(&pools.entry(*slot).addr));
-        self.by_id.remove(seed.id(&entry.id), is_it, |slot| seed.id(&pools.entry(*slot).id));
+        self.by_addr.remove(seed.addr(&face.addr), is_it, |slot| seed.addr(&pools.face(*slot).addr));
+        self.by_id.remove(seed.id(&rest.id), is_it, |slot| seed.id(&pools.rest(*slot).id));
         let pool = slot.pool();
         let pages = &mut self.pools.0[pool.number()];
-        let peer = pages.swap_remove(slot.index()).peer(pool);
+        let (face, rest) = pages.swap_remove(slot.index());
+        let peer = face.peer(&rest, pool);
         let last = Slot::new(pool, pages.len());
         if last != slot {
             self.moved(last, slot);
@@ -314,7 +333,7 @@ impl<A: Address> Table<A> {
 
     /// What lay in one slot lies in another now: whatever names it is told.
     fn moved(&mut self, from: Slot, to: Slot) {
-        let Entry { addr, id, older, newer, .. } = *self.pools.entry(to);
+        let (addr, Rest { id, older, newer }) = (self.pools.face(to).addr, *self.pools.rest(to));
         let is_it = |slot: &Slot| *slot == from;
         if let Some(slot) = self.by_addr.find_mut(self.seed.addr(&addr), is_it) {
             *slot = to;
@@ -327,40 +346,40 @@ impl<A: Address> Table<A> {
         }
         // Alone in its ring it is its own neighbour.
         let [older, newer] = [older, newer].map(|slot| if slot == from { to } else { slot });
-        self.pools.entry_mut(older).newer = to;
-        self.pools.entry_mut(newer).older = to;
+        self.pools.rest_mut(older).newer = to;
+        self.pools.rest_mut(newer).older = to;
     }
 
     /// Makes a peer the newest of its group.
     fn link(&mut self, slot: Slot) {
         let (pools, seed) = (&self.pools, &self.seed);
-        let addr = pools.entry(slot).addr;
+        let addr = pools.face(slot).addr;
         let (key, hash) = (addr.group(), seed.group(&addr));
-        let is_it = |group: &Group| pools.entry(group.oldest).addr.group() == key;
+        let is_it = |group: &Group| pools.face(group.oldest).addr.group() == key;
         let (older, newer) = match self.groups.find_mut(hash, is_it) {
             Some(group) => {
                 group.places += 1;
-                (pools.entry(group.oldest).older, group.oldest)
+                (pools.rest(group.oldest).older, group.oldest)
             }
             None => {
-                let group_hash = |group: &Group| seed.group(&pools.entry(group.oldest).addr);
+                let group_hash = |group: &Group| seed.group(&pools.face(group.oldest).addr);
                 self.groups.insert(hash, Group { oldest: slot, places: 1 }, group_hash);
                 (slot, slot)
             }
         };
-        let entry = self.pools.entry_mut(slot);
-        (entry.older, entry.newer) = (older, newer);
-        self.pools.entry_mut(older).newer = slot;
-        self.pools.entry_mut(newer).older = slot;
+        let rest = self.pools.rest_mut(slot);
+        (rest.older, rest.newer) = (older, newer);
+        self.pools.rest_mut(older).newer = slot;
+        self.pools.rest_mut(newer).older = slot;
     }
 
     fn unlink(&mut self, slot: Slot) {
         let (pools, seed) = (&self.pools, &self.seed);
-        let Entry { addr, older, newer, .. } = *pools.entry(slot);
+        let (addr, Rest { older, newer, .. }) = (pools.face(slot).addr, *pools.rest(slot));
         let (key, hash) = (addr.group(), seed.group(&addr));
-        let is_it = |group: &Group| pools.entry(group.oldest).addr.group() == key;
+        let is_it = |group: &Group| pools.face(group.oldest).addr.group() == key;
         if older == slot {
-            self.groups.remove(hash, is_it, |group| seed.group(&pools.entry(group.oldest).addr));
+            self.groups.remove(hash, is_it, |group| seed.group(&pools.face(group.oldest).addr));
             return;
         }
         if let Some(group) = self.groups.find_mut(hash, is_it) {
@@ -369,8 +388,8 @@ impl<A: Address> Table<A> {
                 group.oldest = newer;
             }
         }
-        self.pools.entry_mut(older).newer = newer;
-        self.pools.entry_mut(newer).older = older;
+        self.pools.rest_mut(older).newer = newer;
+        self.pools.rest_mut(newer).older = older;
     }
 }
 
@@ -397,7 +416,7 @@ mod tests {
 
     #[test]
     fn takes_as_little_as_it_says() {
-        assert_eq!((size_of::<Entry<V4>>(), size_of::<Entry<V6>>()), (44, 56));
+        assert_eq!((size_of::<Face<V4>>(), size_of::<Face<V6>>(), size_of::<Rest>()), (16, 28, 28));
         assert_eq!((size_of::<Slot>(), size_of::<Group>()), (4, 8));
     }
 
