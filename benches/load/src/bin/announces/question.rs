@@ -58,6 +58,8 @@ impl Question {
         }
     }
 
+    /// Doesn't ask for compressed answers, though clients do: a tracker that makes them (torrust-actix) would be measured by
+    /// that.
     fn http(options: &Options, over: Over, host: u16, port: u16) -> Self {
         let before = "GET /announce?info_hash=";
         let mut text = before.to_owned();
@@ -68,7 +70,7 @@ impl Question {
             text,
             "{hash}&peer_id=-XX0001-{host:012}&port={port}&uploaded=0&downloaded=0&left=1024&key=0A1B2C3D\
              &compact=1&numwant={numwant}&supportcrypto=1&no_peer_id=1 HTTP/1.1\r\nHost: {tracker}\r\n\
-             User-Agent: announces\r\nAccept-Encoding: gzip\r\n{connection}\r\n"
+             User-Agent: announces\r\n{connection}\r\n"
         );
         Self { bytes: text.into_bytes(), hash_at: before.len(), over }
     }
