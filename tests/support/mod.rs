@@ -9,6 +9,7 @@ pub(crate) mod files;
 mod fuse;
 pub(crate) mod http;
 mod launch;
+pub(crate) mod mse;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod relay;

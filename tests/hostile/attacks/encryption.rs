@@ -1,7 +1,7 @@
 //! Encrypted handshakes that break its rules: before the responder's key, and after.
 
-use super::mse::{KEY_LEN, Offer, key_below_prime, small_key};
 use super::{After, Attack, End, row};
+use crate::support::mse::{KEY_LEN, Offer, key_below_prime, small_key};
 use crate::support::wire::handshake;
 
 /// As many bytes of padding as may come, and the mark behind it.

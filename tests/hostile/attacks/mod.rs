@@ -4,7 +4,6 @@
 mod encryption;
 mod extended;
 mod messages;
-pub(crate) mod mse;
 pub(crate) mod opening;
 mod requests;
 pub(crate) mod storm;
@@ -14,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::support::files::PIECE;
+use crate::support::mse;
 use crate::support::wire::{FAST_AND_EXTENDED, PEER_ID, Peer, handshake_of, id};
 
 /// How many pieces the file of the attacked torrent has.
