@@ -60,7 +60,8 @@ impl Greedy {
 
 #[test]
 fn peers_share_a_rate_by_bytes_whatever_sizes_they_ask_for() {
-    // What the one has asked for lasts a second and a half: longer than its thread waits for its turn on a busy machine.
+    // What the one has asked for lasts a second and a half: longer than its thread waits for its turn on a busy
+    // machine.
     let seed = Seed::with(4 * MIB, |setup| setup.option("--max-upload-rate", "512KiB").quiet());
     let blocks = [KIB, 16 * KIB, 64 * KIB];
     let got = blocks.map(|_| AtomicUsize::new(0));

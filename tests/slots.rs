@@ -211,7 +211,8 @@ fn has_had_a_turn(peer: &mut Peer) -> bool {
     said.windows(unchoke.len()).any(|bytes| bytes == unchoke)
 }
 
-/// A seed by the newcomers' strategy whose two slots two have with half of the file, and a third of their kind that waits.
+/// A seed by the newcomers' strategy whose two slots two have with half of the file, and a third of their kind that
+/// waits.
 fn taken_by_halves() -> (Seed, [Peer; 2], Peer) {
     let seed = Seed::with(4 * MIB, |setup| {
         setup.option("--upload-slots", "2").option("--choking", "newcomers").showing_everything().quiet()

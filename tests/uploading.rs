@@ -71,7 +71,8 @@ impl Downloader {
     }
 }
 
-/// Of a rate: what goes out without one is divided by whoever runs the seeder and its peers, on a busy machine the system.
+/// Of a rate: what goes out without one is divided by whoever runs the seeder and its peers, on a busy machine the
+/// system.
 #[test]
 fn two_hundred_peers_on_fifty_torrents_share_evenly() {
     const TORRENTS: usize = 50;

@@ -4,19 +4,19 @@
 //! Where peers wait though those who are uploaded to have far more than a useful rate each, there are as many slots at
 //! once as that is enough for: the capacity is there, and nobody is to wait for a turn.
 //!
-//! Where it isn't, fewer slots are better as long as nothing is lost by it: each peer's pieces are whole sooner, and can
-//! be passed on. That goes out slowly to each may be the uplink's fault or the peers', which looks the same from here. So
-//! half of the slots are taken away for some seconds. Where as much goes out as before the uplink is what is short, and
-//! they stay away; where less does the peers are slow, the slots come back, and more are tried, as long as each brings
-//! something.
+//! Where it isn't, fewer slots are better as long as nothing is lost by it: each peer's pieces are whole sooner, and
+//! can be passed on. That goes out slowly to each may be the uplink's fault or the peers', which looks the same from
+//! here. So half of the slots are taken away for some seconds. Where as much goes out as before the uplink is what is
+//! short, and they stay away; where less does the peers are slow, the slots come back, and more are tried, as long as
+//! each brings something.
 
 use std::time::{Duration, Instant};
 
 use crate::config::UploadSlots;
 use crate::traffic::SAMPLING;
 
-/// After a change it is waited for so long before anything is measured: what lies in the sockets of those who were choked
-/// goes out all the same, and those who were unchoked have yet to ask.
+/// After a change it is waited for so long before anything is measured: what lies in the sockets of those who were
+/// choked goes out all the same, and those who were unchoked have yet to ask.
 const SETTLING: Duration = Duration::from_secs(4);
 /// So long is measured.
 const MEASURING: Duration = Duration::from_secs(4);

@@ -1,6 +1,6 @@
-//! Who is uploaded to: a pure function over plain values. Turns last their time whatever the strategy, which decides who
-//! has the next; and no host's second connection has one before another host's first: connections cost nothing, and one
-//! host could make thousands.
+//! Who is uploaded to: a pure function over plain values. Turns last their time whatever the strategy, which decides
+//! who has the next; and no host's second connection has one before another host's first: connections cost nothing, and
+//! one host could make thousands.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -71,8 +71,8 @@ pub(super) struct Decision<Id> {
 
 /// Keeps whose turn isn't over. The other slots go, in this order, to those who have waited longest as far as slots are
 /// optimistic; to groups that have fewer than are reserved for each; and by the strategy. Who has a slot keeps it where
-/// none of these gives it to another. `last_turn` is when a host's last turn ended: one with many connections always has
-/// one that waited for longer than anybody.
+/// none of these gives it to another. `last_turn` is when a host's last turn ended: one with many connections always
+/// has one that waited for longer than anybody.
 pub(super) fn decide<Id: Copy + Eq + Hash, Host: Copy + Eq + Hash, Group: Copy + Eq + Hash>(
     interested: impl IntoIterator<Item = Candidate<Id, Host, Group>>,
     last_turn: impl Fn(&Host) -> Option<Instant>,
@@ -199,8 +199,8 @@ impl<Host: Copy + Eq + Hash, Group: Copy + Eq + Hash> Seated<Host, Group> {
         line.into_iter().map(|(_, peer)| peer)
     }
 
-    /// Up to `free` hosts without a slot, of groups that have fewer than `reserved`: groups by who has waited longest, in
-    /// each the best first.
+    /// Up to `free` hosts without a slot, of groups that have fewer than `reserved`: groups by who has waited longest,
+    /// in each the best first.
     fn reserved<Id: Copy>(
         &self,
         line: &[Candidate<Id, Host, Group>],

@@ -3,22 +3,23 @@
 
 use std::fs;
 
-/// So long should it last that waits unsent in the socket of a slow peer. It can't be taken back when the peer is choked
-/// or cancels, and what waits for many slow peers at a time is in the way of those who are unchoked next. Much longer than
-/// a busy machine keeps a worker from it: who is slow only because it is seldom filled must not be filled less for that.
+/// So long should it last that waits unsent in the socket of a slow peer. It can't be taken back when the peer is
+/// choked or cancels, and what waits for many slow peers at a time is in the way of those who are unchoked next. Much
+/// longer than a busy machine keeps a worker from it: who is slow only because it is seldom filled must not be filled
+/// less for that.
 const SLOW_LASTS_MILLIS: u64 = 500;
 /// And so long in a fast one's: longer than a worker may be kept from it.
 const FAST_LASTS_MILLIS: u64 = 8;
 /// Enough blocks to be sent while the next are on their way.
 const MIN_UNSENT: u32 = 128 * 1024;
-/// What a peer of ordinary speed has, and one whose rate isn't known. Without a bound a socket takes 4 MiB for one that doesn't read, and a few hundred
-/// such leave no memory to the others' sockets. At a quarter of this a GB took some 5 to 10% more processor time, at this
-/// no more than without any bound.
+/// What a peer of ordinary speed has, and one whose rate isn't known. Without a bound a socket takes 4 MiB for one that
+/// doesn't read, and a few hundred such leave no memory to the others' sockets. At a quarter of this a GB took some 5
+/// to 10% more processor time, at this no more than without any bound.
 const USUAL_UNSENT: u32 = 1024 * 1024;
 /// What lasts 8 ms at 16 Gbit/s.
 const MAX_UNSENT: u32 = 16 * 1024 * 1024;
-/// The most that is taken from the session at a time. It makes the copying dear and everything around it cheap; more would
-/// only be older when sent.
+/// The most that is taken from the session at a time. It makes the copying dear and everything around it cheap; more
+/// would only be older when sent.
 const MAX_BATCH: u32 = 1024 * 1024;
 
 /// What is on its way to a peer lies in its socket's buffer until it is acknowledged. The kernel lets that grow to a
@@ -45,8 +46,8 @@ impl Default for Depth {
 }
 
 impl Depth {
-    /// What follows where the peer is measured to take so many bytes a second; as it begins, where it takes none. With each
-    /// measurement it becomes less by half at most: the first ones after a pause are too small.
+    /// What follows where the peer is measured to take so many bytes a second; as it begins, where it takes none. With
+    /// each measurement it becomes less by half at most: the first ones after a pause are too small.
     pub(super) fn following(self, rate: u64, buffers: SendBuffers) -> Self {
         if rate == self.rate {
             return self;
@@ -69,7 +70,8 @@ impl Depth {
         (self.unsent, self.is_long) != (other.unsent, other.is_long)
     }
 
-    /// How many bytes the socket takes that it can't send yet (`TCP_NOTSENT_LOWAT`). What is on its way has no part in it.
+    /// How many bytes the socket takes that it can't send yet (`TCP_NOTSENT_LOWAT`). What is on its way has no part in
+    /// it.
     pub(super) fn unsent(self) -> u32 {
         self.unsent
     }

@@ -1,5 +1,5 @@
-//! The peer side: accepts connections on one port for all torrents, dials downloaders that don't come by, and uploads to
-//! them. What is said on the wire is the session's business, who is uploaded to the choker's, where the bytes come
+//! The peer side: accepts connections on one port for all torrents, dials downloaders that don't come by, and uploads
+//! to them. What is said on the wire is the session's business, who is uploaded to the choker's, where the bytes come
 //! from the store's.
 
 mod buffers;

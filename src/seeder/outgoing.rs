@@ -20,8 +20,8 @@ pub(super) enum Item {
     Block([u8; BLOCK_HEADER_LEN], Block),
 }
 
-/// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`]: what the session still has can be cancelled, and
-/// refused under choke.
+/// The queue. Bounded by whoever fills it asking [`Outgoing::is_full`]: what the session still has can be cancelled,
+/// and refused under choke.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     queue: VecDeque<Item>,

@@ -182,8 +182,9 @@ impl Shared {
         }
     }
 
-    /// A connection that was reset may be the end of its host, or of the connection alone: many clients end those so that
-    /// they don't need. So the peer is dialled where it says that it can be; whether it refuses tells which it was.
+    /// A connection that was reset may be the end of its host, or of the connection alone: many clients end those so
+    /// that they don't need. So the peer is dialled where it says that it can be; whether it refuses tells which it
+    /// was.
     fn look_after(&self, addr: SocketAddr, peer: Option<(InfoHash, PeerId)>, closed: &Closed) {
         let Some((info_hash, id)) = peer.filter(|_| self.may_dial && closed.is_reset()) else { return };
         if let Some(addr) = self.tracker.door_of(&info_hash, addr.ip(), &id) {

@@ -1,5 +1,5 @@
-//! Who may send how many bytes, and when: token buckets in a hierarchy (all peers, each group, each host) and a fair line
-//! before them. Plain values; who waits is told by the driver, and so is the time.
+//! Who may send how many bytes, and when: token buckets in a hierarchy (all peers, each group, each host) and a fair
+//! line before them. Plain values; who waits is told by the driver, and so is the time.
 //!
 //! A peer asks, waits, is granted a *quantum* for one write, and says how much of it the write took. No bucket grants
 //! what it hasn't got, and none holds more than a fiftieth of a second's bytes, so that no second has more than 1.02
@@ -8,9 +8,9 @@
 //! The line is start-time fair queueing (Goyal, Vin and Cheng, 1996): each peer has a tag that moves on by the bytes it
 //! has sent, and the least tag goes first. Whatever the sizes of their writes, those who always want more have sent the
 //! same number of bytes, to within a quantum. That holds too for those who miss a turn by no fault of theirs, as their
-//! task was late or their file had to be looked at first: some turns are made good. Peers wait at their host, which draws from one bucket however many
-//! connections it has; hosts wait in their group, and groups before the total. Where there is no limit of a kind, all
-//! wait at one place.
+//! task was late or their file had to be looked at first: some turns are made good. Peers wait at their host, which
+//! draws from one bucket however many connections it has; hosts wait in their group, and groups before the total. Where
+//! there is no limit of a kind, all wait at one place.
 
 mod bucket;
 
@@ -25,8 +25,8 @@ use self::bucket::{Bucket, Kept};
 const QUANTUM: u64 = 100;
 /// But no less than fills a packet: at rates below 70 kB/s a second may have one packet too many.
 const MIN_QUANTUM: u64 = 1448;
-/// And no more than a queue of the smallest blocks that clients ask for has: who asks for a KiB at a time has as much in
-/// a quantum as who asks for 128.
+/// And no more than a queue of the smallest blocks that clients ask for has: who asks for a KiB at a time has as much
+/// in a quantum as who asks for 128.
 const MAX_QUANTUM: u64 = 64 * 1024;
 /// How many quanta a peer may have less than others and still catch up, where it always wanted more. Meanwhile those it
 /// catches up with wait: it is some rounds, and no more.
@@ -73,8 +73,8 @@ pub(super) struct Limiter<Id, Host, Group> {
     ready_groups: BTreeSet<(u64, Option<Group>)>,
     left_hosts: Kept<HostKey<Host, Group>>,
     left_groups: Kept<Option<Group>>,
-    /// The highest tag of what was collected. Nobody joins the line below it but for turns that are to be made good: time
-    /// not used isn't saved up.
+    /// The highest tag of what was collected. Nobody joins the line below it but for turns that are to be made good:
+    /// time not used isn't saved up.
     served: u64,
 }
 

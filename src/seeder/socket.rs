@@ -26,8 +26,8 @@ pub(super) struct SocketOptions {
 }
 
 impl SocketOptions {
-    /// Marks what a socket sends from now on: one that is to listen or to dial, before it does. Connections inherit it from
-    /// the listener that accepts them, and so the very first of their packets has it.
+    /// Marks what a socket sends from now on: one that is to listen or to dial, before it does. Connections inherit it
+    /// from the listener that accepts them, and so the very first of their packets has it.
     pub(super) fn mark(&self, socket: &impl AsFd) -> io::Result<()> {
         let Some(dscp) = self.dscp else { return Ok(()) };
         let socket = SockRef::from(socket);

@@ -1,5 +1,5 @@
-//! How bytes go over a connection's socket: in the clear, and then straight from the files' maps; or encrypted, and then
-//! through a buffer. What they say is not known here.
+//! How bytes go over a connection's socket: in the clear, and then straight from the files' maps; or encrypted, and
+//! then through a buffer. What they say is not known here.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -116,8 +116,8 @@ impl Transport {
         })
     }
 
-    /// Takes from the queue what is ready and allowed, and sends it with one system call, as far as the socket takes it;
-    /// returns how many bytes went.
+    /// Takes from the queue what is ready and allowed, and sends it with one system call, as far as the socket takes
+    /// it; returns how many bytes went.
     pub(super) fn send(
         &mut self,
         outgoing: &mut Outgoing,

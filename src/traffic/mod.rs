@@ -1,4 +1,5 @@
-//! What goes out to whom: counted by those who send, read by whoever asks; and how fast it may. Nothing is decided here.
+//! What goes out to whom: counted by those who send, read by whoever asks; and how fast it may. Nothing is decided
+//! here.
 //!
 //! Counters are written by the one connection that they are about, relaxed and without a lock. Torrents that nobody is
 //! connected for and nobody ever took anything of have no counters.

@@ -1,4 +1,5 @@
-//! What the kernel says of the processes that are measured: the processor time they took and the memory that is theirs alone.
+//! What the kernel says of the processes that are measured: the processor time they took and the memory that is theirs
+//! alone.
 
 use std::fs;
 use std::time::Duration;

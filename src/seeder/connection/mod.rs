@@ -1,6 +1,6 @@
 //! One connection: drives a session over a transport. Gives it what arrives, the time and the choker's decisions; sends
-//! what it says, blocks straight from the file. Never waits for a disk itself. This file is what it waits for; `talking`
-//! is between it and its session, `sending` between it and the socket.
+//! what it says, blocks straight from the file. Never waits for a disk itself. This file is what it waits for;
+//! `talking` is between it and its session, `sending` between it and the socket.
 
 mod sending;
 mod talking;

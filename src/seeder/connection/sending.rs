@@ -15,13 +15,13 @@ use crate::seeder::disk_work;
 use crate::seeder::transport::SendError;
 use crate::store::{OpenFile, StoreError};
 
-/// How many bytes a connection may send before others go first: the copying of so many is dear beside what a turn costs,
-/// and a hundred peers who never pause each have their turn within tens of milliseconds. (On loopback neither a quarter
-/// nor four times as much was faster or more even.)
+/// How many bytes a connection may send before others go first: the copying of so many is dear beside what a turn
+/// costs, and a hundred peers who never pause each have their turn within tens of milliseconds. (On loopback neither a
+/// quarter nor four times as much was faster or more even.)
 const TURN: usize = 1024 * 1024;
 
-/// What the next of the bytes to be sent waits for. Nothing else is worth waiting for: what is ready goes when the socket
-/// has room for it, whatever the disk does for that which comes behind.
+/// What the next of the bytes to be sent waits for. Nothing else is worth waiting for: what is ready goes when the
+/// socket has room for it, whatever the disk does for that which comes behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// Room in the socket. This alone is held against the peer.

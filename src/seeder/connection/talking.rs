@@ -1,5 +1,5 @@
-//! What a connection and its session tell each other: bytes that came, decisions of the choker; and what follows from what
-//! the peer says.
+//! What a connection and its session tell each other: bytes that came, decisions of the choker; and what follows from
+//! what the peer says.
 
 use std::borrow::Cow;
 use std::io;

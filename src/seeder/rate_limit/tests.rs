@@ -167,7 +167,8 @@ fn groups_and_all_of_them_have_their_rates_at_the_same_time() {
     }
 }
 
-/// One group has one peer, the other nine: the rate is shared by peers, not by groups, as long as no group's limit is met.
+/// One group has one peer, the other nine: the rate is shared by peers, not by groups, as long as no group's limit is
+/// met.
 #[test]
 fn what_a_limited_group_leaves_goes_to_the_others() {
     let peers: Vec<(char, u64)> = (0..10).map(|n| (if n == 0 { 'a' } else { 'b' }, 16_397)).collect();

@@ -1,7 +1,7 @@
 //! The same file over HTTP (RFC 9112), from a server that only sends it: what there is to lose by asking for blocks.
 //!
-//! A connection asks for the rest of the file from where it begins, then for the whole file again and again, or once for
-//! its part.
+//! A connection asks for the rest of the file from where it begins, then for the whole file again and again, or once
+//! for its part.
 
 use std::ops::Range;
 use std::time::Instant;
