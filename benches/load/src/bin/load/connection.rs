@@ -44,7 +44,10 @@ impl Connection {
             connect(options, at).with_context(|| format!("connection {at} to {}", options.seeder))?;
         epoll::add(epoll, &socket, EventData::new_u64(at.into()), EventFlags::IN | EventFlags::OUT)?;
         let conversation = conversation(options, torrent, at);
-        Ok(Self { conversation, socket: Some(socket), bytes: 0, at, writing: true })
+        let mut connection = Self { conversation, socket: Some(socket), bytes: 0, at, writing: true };
+        // At once: a seeder may hang up on those who have said nothing when many more come.
+        connection.write(epoll)?;
+        Ok(connection)
     }
 
     /// Reads once, at most as much as `scratch` holds: where there is more, epoll says so again, after it was

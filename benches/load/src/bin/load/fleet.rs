@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Fleet<'a> {
     options: &'a Options,
     torrent: &'a Torrent,
+    /// Before the first connection.
+    began: Instant,
     epoll: OwnedFd,
     connections: Vec<Connection>,
     tally: Tally,
@@ -39,6 +41,7 @@ struct Start {
 
 impl<'a> Fleet<'a> {
     pub(crate) fn connect(options: &'a Options, torrent: &'a Torrent) -> anyhow::Result<Self> {
+        let began = Instant::now();
         let processes = (!options.pid.is_empty()).then(|| Processes(options.pid.clone()));
         let memory_before = processes.as_ref().map(Processes::memory).transpose()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -49,6 +52,7 @@ impl<'a> Fleet<'a> {
         Ok(Self {
             options,
             torrent,
+            began,
             epoll,
             connections,
             tally,
@@ -60,9 +64,8 @@ impl<'a> Fleet<'a> {
 
     /// Downloads until the time is over, or everything is there.
     pub(crate) fn run(mut self) -> anyhow::Result<Report> {
-        let began = Instant::now();
         let mut start = None;
-        let mut ticked = began;
+        let mut ticked = self.began;
         let mut scratch = vec![0; READ_LEN];
         let mut events = Vec::with_capacity(EVENTS);
         loop {
@@ -80,7 +83,7 @@ impl<'a> Fleet<'a> {
                 ticked = now;
                 self.tick(now)?;
             }
-            if start.is_none() && self.counts_from_here(now - began)? {
+            if start.is_none() && self.counts_from_here(now - self.began)? {
                 start = Some(self.start(now)?);
             }
             if let Some(start) = &start
@@ -94,6 +97,9 @@ impl<'a> Fleet<'a> {
     fn counts_from_here(&self, waited: Duration) -> anyhow::Result<bool> {
         let open = self.connections.iter().filter(|connection| connection.socket.is_some()).count();
         ensure!(open > 0, "the seeder closed every connection");
+        if self.options.depth == 0 {
+            return Ok(waited >= self.options.patience);
+        }
         let bringing = self.connections.iter().filter(|connection| connection.bytes > 0).count();
         if self.options.once && bringing > 0 {
             return Ok(true);
@@ -189,9 +195,11 @@ impl<'a> Fleet<'a> {
             idle: count(|connection| connection.bytes == 0) as u32,
             closed: count(|connection| connection.socket.is_none()) as u32,
             depth: self.options.depth,
+            waited: (start.at - self.began).as_secs_f64(),
             seconds,
             bytes: self.tally.bytes,
             mb_per_second: self.tally.bytes as f64 / 1e6 / seconds,
+            cpu_seconds: cpu,
             p50_ms: self.tally.latency_ms(0.5),
             p99_ms: self.tally.latency_ms(0.99),
             cpu_seconds_per_gb: cpu.map(|cpu| cpu / gigabytes).filter(|figure| figure.is_finite()),

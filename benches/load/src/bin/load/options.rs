@@ -14,10 +14,12 @@ pub(crate) struct Options {
     /// How many connections there are.
     #[arg(long, short = 'n', default_value_t = 1, value_name = "N")]
     pub(crate) connections: u32,
-    /// How many requests each connection has under way, where the seeder says that it takes as many.
+    /// How many requests each connection has under way, where the seeder says that it takes as many. With none, what is
+    /// measured is what connections cost that are interested and ask for nothing.
     #[arg(long, short, default_value_t = 128, value_name = "N")]
     pub(crate) depth: u32,
-    /// How long is measured, from when every connection has its first block (or `--patience` is over).
+    /// How long is measured, from when every connection has its first block (or `--patience` is over, as it has to be
+    /// where nothing is asked for).
     #[arg(long, short, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) seconds: Duration,
     /// Download the file once, each connection its part, in place of `--seconds`; measured from the first byte.

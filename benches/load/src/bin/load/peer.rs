@@ -64,7 +64,7 @@ impl Peer {
         Self {
             out: handshake.encode().to_vec(),
             check: check.then(Check::default),
-            depth: depth.max(1) as usize,
+            depth: depth as usize,
             walk,
             asked: VecDeque::new(),
             coming: None,

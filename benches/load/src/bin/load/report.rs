@@ -51,9 +51,13 @@ pub(crate) struct Report {
     /// Connections that the seeder closed.
     pub(crate) closed: u32,
     pub(crate) depth: u32,
+    /// From before the first connection to when it counts: mostly when every connection has its first block.
+    pub(crate) waited: f64,
     pub(crate) seconds: f64,
     pub(crate) bytes: u64,
     pub(crate) mb_per_second: f64,
+    /// What the seeder took meanwhile, where its process is known.
+    pub(crate) cpu_seconds: Option<f64>,
     /// From the request to the block's last byte.
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
@@ -72,10 +76,14 @@ pub(crate) struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, depth, seconds, mb_per_second, .. } = self;
-        write!(f, "{connections} connections of depth {depth}, {seconds:.1} s: {mb_per_second:.0} MB/s")?;
+        let Self { connections, depth, waited, seconds, mb_per_second, .. } = self;
+        write!(f, "{connections} connections of depth {depth}, {seconds:.1} s after {waited:.2} s: ")?;
+        write!(f, "{mb_per_second:.0} MB/s")?;
         if let (Some(cpu), Some(rate)) = (self.cpu_seconds_per_gb, self.gb_per_cpu_second) {
             write!(f, ", {cpu:.3} CPU s/GB ({rate:.2} GB per CPU s)")?;
+        }
+        if let (0, Some(cpu)) = (self.bytes, self.cpu_seconds) {
+            write!(f, ", {:.2} CPU ms a second", 1e3 * cpu / seconds)?;
         }
         if let (Some(p50), Some(p99)) = (self.p50_ms, self.p99_ms) {
             write!(f, ", block p50 {p50:.2} ms, p99 {p99:.2} ms")?;
