@@ -1,6 +1,7 @@
 //! A disk that makes its readers wait: those who want something of it wait, and nobody else does. No clock decides
 //! here: the test holds the disk's reads until all others have had what they came for.
 
+use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
 use crate::support::files::{Contents, KIB, MIB, PIECE};
@@ -57,13 +58,13 @@ fn more_peers_than_may_wait_for_a_disk_hold_up_nobody_else() {
     disks.server.assert_alive();
 }
 
-/// Answers need not come in the order of the requests (BEP 3).
-#[test]
-fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there() {
+/// A cold block, and then others that are in memory, are asked for on a connection that was joined like this. Answers
+/// need not come in the order of the requests (BEP 3).
+fn what_is_there_passes_what_the_disk_has_yet_to_give(join: fn(SocketAddr, [u8; 20]) -> Peer) {
     let contents = Contents::new(1, 4 * MIB);
     let mut disks = TwoDisks::new(&[("slow", &contents)]);
     let torrent = disks.server.torrent("faulty/slow");
-    let [mut peer, mut other]: [Peer; 2] = disks.join(&torrent, 2).try_into().ok().expect("two");
+    let [mut peer, mut other] = [(); 2].map(|()| join(disks.server.peers(), torrent.info_hash));
     peer.fetch(0, 0, 16384);
     disks.faulty.hold_part("slow", 3 * MIB..4 * MIB);
     let cold = u32::try_from(3 * MIB / torrent.piece_length).expect("an index fits");
@@ -75,7 +76,9 @@ fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there() {
         peer.send(&request(0, 0, 16384));
         peer.has_come().then_some(())
     });
-    assert_eq!(peer.message_with(id::PIECE)[..4], [0; 4]);
+    let body = peer.message_with(id::PIECE);
+    assert_eq!(body[..8], [0; 8]);
+    assert!(body[8..] == contents.bytes()[..16 * KIB]);
     disks.faulty.heal("slow");
     let body = loop {
         let body = peer.message_with(id::PIECE);
@@ -85,6 +88,16 @@ fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there() {
     };
     assert!(body[8..] == contents.bytes()[3 * MIB..3 * MIB + 16 * KIB]);
     disks.server.assert_alive();
+}
+
+#[test]
+fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there() {
+    what_is_there_passes_what_the_disk_has_yet_to_give(Peer::join_unchoked);
+}
+
+#[test]
+fn a_block_that_the_disk_has_yet_to_give_holds_up_none_that_are_there_on_an_encrypted_connection() {
+    what_is_there_passes_what_the_disk_has_yet_to_give(Peer::join_unchoked_encrypted);
 }
 
 /// A torrent's share of threads is its own: many slow ones take many threads, and still none of those that run tasks.

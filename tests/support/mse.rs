@@ -1,6 +1,6 @@
-//! Message stream encryption as a hostile initiator needs it, written against the specification alone. Its secret
-//! exponent is 1: its public key is then the generator, 2, and the common secret is the other side's public key, so
-//! that there is nothing to compute.
+//! Message stream encryption as an initiator needs it, honest or hostile, written against the specification alone. Its
+//! secret exponent is 1: its public key is then the generator, 2, and the common secret is the other side's public key,
+//! so that there is nothing to compute.
 
 use std::io::{self, Read, Write};
 
@@ -90,6 +90,33 @@ pub(crate) fn dial(
     let secret = exchange_keys(stream)?;
     let (offer, cipher) = Offer::honest(info_hash, initial).encode(&secret);
     stream.write_all(&offer)?;
+    Ok(cipher)
+}
+
+/// Takes the answer to an honest offer, which selects RC4; the cipher of what comes after it.
+pub(crate) fn take_answer(
+    stream: &mut impl Read,
+    info_hash: [u8; 20],
+    secret: &[u8; KEY_LEN],
+) -> io::Result<Cipher> {
+    let mut cipher = Cipher::new(b"keyB", secret, &info_hash);
+    let mut verification = [0; 8];
+    cipher.apply(&mut verification);
+    let mut skipped = Vec::new();
+    while !skipped.ends_with(&verification) {
+        assert!(skipped.len() < MAX_PADDING + verification.len(), "the padding has no end");
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        skipped.extend(byte);
+    }
+    let mut selection = [0; 6];
+    stream.read_exact(&mut selection)?;
+    cipher.apply(&mut selection);
+    let [method @ .., high, low] = selection;
+    assert_eq!(u32::from_be_bytes(method), RC4, "crypto_select");
+    let mut padding = vec![0; u16::from_be_bytes([high, low]).into()];
+    stream.read_exact(&mut padding)?;
+    cipher.apply(&mut padding);
     Ok(cipher)
 }
 

@@ -1,5 +1,6 @@
 //! A peer that is nothing but a socket: what it sends is written out in the test.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::mse::{self, Cipher, Offer};
 use super::net::Host;
 use super::{DEADLINE, wait_for};
 
@@ -88,6 +90,13 @@ impl Door {
 /// One connection to the seeder.
 pub(crate) struct Peer {
     stream: TcpStream,
+    ciphers: Option<Ciphers>,
+}
+
+/// Of an encrypted connection.
+struct Ciphers {
+    incoming: Cipher,
+    outgoing: Cipher,
 }
 
 impl Peer {
@@ -100,7 +109,7 @@ impl Peer {
     fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream })
+        Ok(Self { stream, ciphers: None })
     }
 
     /// As [`Self::connect`], from an address of this machine's own choosing; all of 127.0.0.0/8 is.
@@ -133,7 +142,29 @@ impl Peer {
     /// As [`Self::join`], then says that it is interested, and waits for the unchoke.
     #[track_caller]
     pub(crate) fn join_unchoked(to: SocketAddr, info_hash: [u8; 20]) -> Self {
-        let (mut peer, _) = Self::join(to, info_hash);
+        Self::connect(to).shake_hands_and_be_unchoked(info_hash)
+    }
+
+    /// As [`Self::join_unchoked`], over an encrypted connection.
+    #[track_caller]
+    pub(crate) fn join_unchoked_encrypted(to: SocketAddr, info_hash: [u8; 20]) -> Self {
+        let mut peer = Self::connect(to);
+        peer.encrypt(info_hash).expect("the seeder agrees on keys");
+        peer.shake_hands_and_be_unchoked(info_hash)
+    }
+
+    fn encrypt(&mut self, info_hash: [u8; 20]) -> io::Result<()> {
+        let secret = mse::exchange_keys(&mut self.stream)?;
+        let (offer, outgoing) = Offer::honest(info_hash, &[]).encode(&secret);
+        self.stream.write_all(&offer)?;
+        let incoming = mse::take_answer(&mut self.stream, info_hash, &secret)?;
+        self.ciphers = Some(Ciphers { incoming, outgoing });
+        Ok(())
+    }
+
+    #[track_caller]
+    fn shake_hands_and_be_unchoked(self, info_hash: [u8; 20]) -> Self {
+        let (mut peer, _) = self.shake_hands(info_hash);
         peer.send(&[0, 0, 0, 1, id::INTERESTED]);
         assert_eq!(peer.message(), (id::UNCHOKE, Vec::new()));
         peer
@@ -141,7 +172,11 @@ impl Peer {
 
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the seeder takes bytes");
+        let mut bytes = Cow::Borrowed(bytes);
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.outgoing.apply(bytes.to_mut());
+        }
+        self.stream.write_all(&bytes).expect("the seeder takes bytes");
     }
 
     /// As [`Self::send`], for bytes at which the seeder may hang up while they are on their way.
@@ -166,6 +201,9 @@ impl Peer {
         let mut bytes = vec![0; len];
         if let Err(error) = self.stream.read_exact(&mut bytes) {
             panic!("{len} bytes don't come: {error}");
+        }
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.incoming.apply(&mut bytes);
         }
         bytes
     }
@@ -303,7 +341,7 @@ impl Peer {
         self.stream.local_addr().expect("a connected socket has an address")
     }
 
-    /// The socket itself.
+    /// The socket itself, whose bytes are encrypted where the connection is.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
