@@ -74,7 +74,9 @@ fn a_torrent_tells_how_much_of_it_went_out_and_a_peer_who_it_is() {
         ("size", json!(3 * PIECE)),
         ("pieces", json!(3)),
         ("peers", json!(0)),
+        ("requests", json!(0)),
         ("uploaded", json!(0)),
+        ("rate", json!(0)),
         ("pieces_sent", json!(0)),
         ("last_first_sent", json!(null)),
     ] {
@@ -98,6 +100,11 @@ fn a_torrent_tells_how_much_of_it_went_out_and_a_peer_who_it_is() {
     assert_eq!((&counted["peers"], &counted["pieces_sent"]), (&json!(1), &json!(2)));
     assert!(counted["last_first_sent"].as_f64() > Some(1.7e9), "{counted}");
     assert!(counted["copies"].as_f64() > Some(0.8), "{counted}");
+    // Of what goes out from one sample to the next.
+    wait_for("the rate to be seen", || {
+        peer.fetch(0, 0, 16_384);
+        (torrent()["rate"].as_u64() > Some(0)).then_some(())
+    });
     let shown = peers();
     assert_eq!(shown.as_array().map(Vec::len), Some(1));
     for (key, value) in [

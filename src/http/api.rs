@@ -16,7 +16,7 @@ use super::json::json_response;
 use super::refusal::Refusal;
 use crate::catalog::{RequestedPath, Torrent};
 use crate::racks::Manner;
-use crate::traffic::Peer;
+use crate::traffic::{Flow, Peer};
 
 /// How many entries a page has if nothing else is asked for, and at most.
 const MAX_PAGE: usize = 1000;
@@ -32,7 +32,9 @@ pub(super) async fn torrents(State(http): State<Arc<Http>>, uri: Uri) -> Result<
         let after = percent_encode(name.as_os_str().as_bytes());
         format!("/api/v1/torrents?limit={}&after={after}", query.limit)
     });
-    let torrents: Vec<Value> = torrents.iter().map(|torrent| http.describe(torrent)).collect();
+    let flows = http.traffic.flows();
+    let flow = |torrent: &Torrent| flows.get(&torrent.info_hash()).copied().unwrap_or_default();
+    let torrents: Vec<Value> = torrents.iter().map(|torrent| http.describe(torrent, flow(torrent))).collect();
     Ok(json_response(&json!({ "torrents": torrents, "next": next })))
 }
 
@@ -52,7 +54,7 @@ pub(super) async fn peers(State(http): State<Arc<Http>>, uri: Uri) -> Result<Res
 }
 
 impl Http {
-    fn describe(&self, torrent: &Torrent) -> Value {
+    fn describe(&self, torrent: &Torrent, flow: Flow) -> Value {
         let (info_hash, geometry) = (torrent.info_hash(), torrent.geometry());
         let swarm = self.announces.tracker.scrape(&info_hash);
         let tally = self.traffic.tally(&info_hash).unwrap_or_default();
@@ -65,7 +67,9 @@ impl Http {
             "seeders": swarm.complete,
             "leechers": swarm.incomplete,
             "peers": tally.connections(),
+            "requests": flow.requests,
             "uploaded": tally.uploaded(),
+            "rate": flow.rate,
             "copies": tally.uploaded() as f64 / size.max(1) as f64,
             "pieces_sent": tally.pieces_sent(),
             "showing": self.racks.manner_of(&info_hash) == Some(Manner::Showing),

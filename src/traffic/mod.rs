@@ -8,7 +8,7 @@ mod control;
 mod counters;
 mod rate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,15 @@ pub(crate) struct Peer {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// What goes out of one torrent now: the sums over its peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// Bytes a second, lately.
+    pub(crate) rate: u64,
+    /// Requests that wait for their blocks.
+    pub(crate) requests: u64,
+}
+
 impl Traffic {
     fn peers(&self) -> MutexGuard<'_, Peers> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,6 +75,17 @@ impl Traffic {
         let peers = self.peers();
         let from = peers.by_id.range((Bound::Included(from), Bound::Unbounded));
         from.filter(|(_, peer)| is_wanted(peer)).take(max).map(|(id, peer)| (*id, peer.clone())).collect()
+    }
+
+    /// What goes out now, of all torrents that somebody is connected for. Every peer is looked at.
+    pub(crate) fn flows(&self) -> HashMap<InfoHash, Flow> {
+        let mut flows: HashMap<_, Flow> = HashMap::new();
+        for Peer { about, counters } in self.peers().by_id.values() {
+            let flow = flows.entry(about.info_hash).or_default();
+            flow.rate = flow.rate.saturating_add(counters.rate());
+            flow.requests = flow.requests.saturating_add(counters.requests().into());
+        }
+        flows
     }
 
     /// The tally of a torrent that a connection is for; where there is none it begins.
@@ -116,8 +136,47 @@ pub(crate) const SAMPLING: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Instant, SystemTime};
+
+    use distributor_proto::PeerId;
 
     const TORRENT: InfoHash = InfoHash::new([1; 20]);
+
+    fn peer_of(info_hash: InfoHash) -> PeerAbout {
+        PeerAbout {
+            addr: ([127, 0, 0, 1], 6881).into(),
+            info_hash,
+            peer_id: PeerId::new([b'x'; 20]),
+            piece_len: 16_384,
+            since: SystemTime::UNIX_EPOCH,
+            dialled: false,
+            encrypted: false,
+        }
+    }
+
+    #[test]
+    fn what_goes_out_of_a_torrent_is_the_sum_over_its_peers() {
+        let traffic = Arc::new(Traffic::default());
+        let other = InfoHash::new([2; 20]);
+        let start = Instant::now();
+        let enter = |info_hash, bytes, requests| {
+            let counters = Arc::default();
+            let entry = traffic.enter(peer_of(info_hash), &counters);
+            counters.sample(start);
+            counters.add_uploaded(bytes);
+            counters.set_requests(requests);
+            // So long after that the mean is what it was in all of the time.
+            counters.sample(start + 100 * SAMPLING);
+            (entry, counters.rate())
+        };
+        let (first, second, third) =
+            (enter(TORRENT, 1_000_000, 3), enter(TORRENT, 3_000_000, 4), enter(other, 5_000_000, 5));
+        assert_eq!(traffic.flows()[&TORRENT], Flow { rate: first.1 + second.1, requests: 7 });
+        assert_eq!(traffic.flows()[&other], Flow { rate: third.1, requests: 5 });
+        assert!(first.1 > 0 && second.1 > first.1);
+        drop(third);
+        assert_eq!(traffic.flows().len(), 1, "nobody is connected for the other");
+    }
 
     #[test]
     fn keeps_a_tally_only_of_what_was_taken() {
