@@ -100,6 +100,20 @@ fn a_torrent_tells_how_much_of_it_went_out_and_a_peer_who_it_is() {
     assert_eq!((&counted["peers"], &counted["pieces_sent"]), (&json!(1), &json!(2)));
     assert!(counted["last_first_sent"].as_f64() > Some(1.7e9), "{counted}");
     assert!(counted["copies"].as_f64() > Some(0.8), "{counted}");
+    let pieces =
+        |page: &str| get(&seed.server, &format!("/api/v1/pieces?info_hash={}{page}", hex(seed.info_hash)));
+    let all = pieces("");
+    assert_eq!((all["pieces"].as_array().map(Vec::len), &all["next"]), (Some(3), &json!(null)));
+    for (piece, went_out) in [(0, true), (1, true), (2, false)] {
+        let said = &all["pieces"][piece];
+        assert_eq!(
+            (&said["piece"], said["first_sent"].as_f64() > Some(1.7e9)),
+            (&json!(piece), went_out),
+            "{all}"
+        );
+    }
+    assert_eq!(pieces("&limit=2&after=0")["pieces"], json!([all["pieces"][1], all["pieces"][2]]));
+    assert!(pieces("&limit=2")["next"].as_str().is_some_and(|next| next.ends_with("limit=2&after=1")));
     // Of what goes out from one sample to the next.
     wait_for("the rate to be seen", || {
         peer.fetch(0, 0, 16_384);

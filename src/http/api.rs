@@ -1,5 +1,5 @@
-//! `/api/v1/torrents` and `/api/v1/peers`: what is served and to whom, in pages, so that a hundred thousand torrents are
-//! neither one answer nor one long hold of what everybody needs.
+//! `/api/v1/torrents`, `/api/v1/peers` and `/api/v1/pieces`: what is served, to whom and since when, in pages, so that a
+//! hundred thousand torrents are neither one answer nor one long hold of what everybody needs.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::json::json_response;
 use super::refusal::Refusal;
 use crate::catalog::{RequestedPath, Torrent};
 use crate::racks::Manner;
-use crate::traffic::{Flow, Peer};
+use crate::traffic::{FirstSent, Flow, Peer};
 
 /// How many entries a page has if nothing else is asked for, and at most.
 const MAX_PAGE: usize = 1000;
@@ -41,9 +41,7 @@ pub(super) async fn torrents(State(http): State<Arc<Http>>, uri: Uri) -> Result<
 /// The peers that are connected, of one torrent or of all, in the order in which they came.
 pub(super) async fn peers(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Refusal> {
     let query = Query::read(&uri)?;
-    let after =
-        query.after.as_deref().map(|after| number(after).ok_or_else(|| wrong("after", after, NUMBER)));
-    let from = after.transpose()?.map_or(0, |after: u64| after.saturating_add(1));
+    let from = query.number_after()?.map_or(0, |after| after.saturating_add(1));
     let peers = http.traffic.peers_from(from, query.info_hash.as_ref(), query.limit);
     let next = peers.last().filter(|_| peers.len() == query.limit).map(|(last, _)| {
         let torrent = query.info_hash.map(|info_hash| format!("info_hash={info_hash}&")).unwrap_or_default();
@@ -51,6 +49,32 @@ pub(super) async fn peers(State(http): State<Arc<Http>>, uri: Uri) -> Result<Res
     });
     let peers: Vec<Value> = peers.iter().map(|(_, peer)| http.describe_peer(peer)).collect();
     Ok(json_response(&json!({ "peers": peers, "next": next })))
+}
+
+/// The pieces of a torrent, in their order: none where nobody is connected for it.
+pub(super) async fn pieces(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Refusal> {
+    let query = Query::read(&uri)?;
+    let info_hash = query.info_hash.ok_or_else(|| wrong("info_hash", b"", HASH))?;
+    let from = query.number_after()?.map_or(0, |after| after.saturating_add(1));
+    let first_sent = http.traffic.tally(&info_hash).and_then(|tally| tally.first_sent());
+    let page = |first_sent: Arc<FirstSent>| {
+        first_sent.page(usize::try_from(from).unwrap_or(usize::MAX), query.limit).collect::<Vec<_>>()
+    };
+    let pieces = first_sent.map(page).unwrap_or_default();
+    let next = pieces
+        .last()
+        .filter(|_| pieces.len() == query.limit)
+        .map(|(last, _)| format!("/api/v1/pieces?info_hash={info_hash}&limit={}&after={last}", query.limit));
+    let pieces: Vec<Value> = pieces
+        .into_iter()
+        .map(|(piece, millis)| json!({ "piece": piece, "first_sent": millis.map(seconds) }))
+        .collect();
+    Ok(json_response(&json!({ "pieces": pieces, "next": next })))
+}
+
+/// Of so many milliseconds.
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
 }
 
 impl Http {
@@ -73,7 +97,7 @@ impl Http {
             "copies": tally.uploaded() as f64 / size.max(1) as f64,
             "pieces_sent": tally.pieces_sent(),
             "showing": self.racks.manner_of(&info_hash) == Some(Manner::Showing),
-            "last_first_sent": tally.last_first_sent().map(|millis| millis as f64 / 1000.0),
+            "last_first_sent": tally.last_first_sent().map(seconds),
         })
     }
 
@@ -117,6 +141,7 @@ pub(super) struct Query {
 }
 
 const NUMBER: &str = "write a number";
+const HASH: &str = "write 40 hexadecimal digits";
 
 impl Query {
     pub(super) fn read(uri: &Uri) -> Result<Self, Refusal> {
@@ -135,14 +160,19 @@ impl Query {
                 b"info_hash" => {
                     let text = std::str::from_utf8(value).ok();
                     let info_hash = text.and_then(|text| text.parse().ok());
-                    let info_hash =
-                        info_hash.ok_or_else(|| wrong("info_hash", value, "write 40 hexadecimal digits"));
+                    let info_hash = info_hash.ok_or_else(|| wrong("info_hash", value, HASH));
                     query.info_hash = Some(info_hash?);
                 }
                 _ => {}
             }
         }
         Ok(query)
+    }
+
+    /// After which number the page begins.
+    fn number_after(&self) -> Result<Option<u64>, Refusal> {
+        let after = self.after.as_deref();
+        after.map(|after| number(after).ok_or_else(|| wrong("after", after, NUMBER))).transpose()
     }
 }
 

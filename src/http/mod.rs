@@ -86,6 +86,7 @@ impl Http {
             .route("/metrics", get(metrics::metrics))
             .route("/api/v1/torrents", get(api::torrents))
             .route("/api/v1/peers", get(api::peers))
+            .route("/api/v1/pieces", get(api::pieces))
             .route("/api/v1/topology", get(topology::show))
             .route("/api/v1/hashing", get(hashing::show))
             .route("/api/v1/limits", get(limits::show).put(limits::change))

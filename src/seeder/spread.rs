@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use distributor_proto::{Geometry, PieceIndex};
 
-use crate::traffic::Tally;
+use crate::traffic::{FirstSent, Tally};
 
 /// Shared by the connections of one torrent. Relaxed throughout: two peers that are given the same piece do no harm.
 #[derive(Debug)]
@@ -16,8 +16,7 @@ pub(super) struct Spread {
     geometry: Geometry,
     /// A bit for each piece that was uploaded or suggested.
     given: Box<[AtomicU64]>,
-    /// A bit for each piece that was uploaded.
-    sent: Box<[AtomicU64]>,
+    first_sent: Arc<FirstSent>,
     tally: Arc<Tally>,
     /// Where to look next. It goes round once: after that everything was given.
     cursor: AtomicU32,
@@ -26,17 +25,18 @@ pub(super) struct Spread {
 impl Spread {
     /// Of a swarm that begins now, in whose tally it is counted how far the pieces have gone out.
     pub(super) fn new(geometry: Geometry, tally: Arc<Tally>) -> Self {
-        tally.begin();
+        let first_sent = Arc::new(FirstSent::none_of(geometry.piece_count()));
+        tally.begin(&first_sent);
         let words = geometry.piece_count().div_ceil(u64::BITS);
-        let none = || (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { geometry, given: none(), sent: none(), tally, cursor: AtomicU32::new(0) }
+        let given = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Self { geometry, given, first_sent, tally, cursor: AtomicU32::new(0) }
     }
 
     /// A block of this piece goes to somebody. The time is asked for if it is the first.
     pub(super) fn upload(&self, piece: PieceIndex, now: impl FnOnce() -> SystemTime) {
-        if mark(&self.sent, piece) {
+        if let Some(millis) = self.first_sent.send(piece, now) {
             mark(&self.given, piece);
-            self.tally.add_piece(now());
+            self.tally.add_piece(millis);
         }
     }
 
@@ -63,10 +63,7 @@ impl Spread {
 /// Whether that is new.
 fn mark(pieces: &[AtomicU64], piece: PieceIndex) -> bool {
     let (word, bit) = (piece.get() / u64::BITS, 1 << (piece.get() % u64::BITS));
-    pieces.get(word as usize).is_some_and(|word| {
-        // Most blocks are of pieces that were marked before: those only read.
-        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    })
+    pieces.get(word as usize).is_some_and(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0)
 }
 
 #[cfg(test)]

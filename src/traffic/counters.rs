@@ -2,14 +2,13 @@
 //! of the same moment may be of slightly different ones.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Instant, SystemTime};
 
 use distributor_proto::{InfoHash, PeerId};
 
-use super::rate;
+use super::{FirstSent, rate};
 
 /// What is known of a peer and doesn't change.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +133,8 @@ pub(crate) struct Tally {
     pieces_sent: AtomicU32,
     /// Milliseconds of Unix time; 0 is never.
     last_first: AtomicU64,
+    /// Those of the swarm, for as long as that is there.
+    first_sent: Mutex<Weak<FirstSent>>,
 }
 
 impl Tally {
@@ -151,16 +152,21 @@ impl Tally {
     }
 
     /// A swarm begins anew: nobody is there who was given anything.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, first_sent: &Arc<FirstSent>) {
         self.pieces_sent.store(0, Relaxed);
         self.last_first.store(0, Relaxed);
+        *self.first_sent.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(first_sent);
     }
 
-    /// A piece went to somebody that had gone to nobody in this swarm.
-    pub(crate) fn add_piece(&self, at: SystemTime) {
+    /// A piece went to somebody that had gone to nobody in this swarm; when, in milliseconds of Unix time.
+    pub(crate) fn add_piece(&self, millis: u64) {
         self.pieces_sent.fetch_add(1, Relaxed);
-        let millis = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        self.last_first.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+        self.last_first.fetch_max(millis, Relaxed);
+    }
+
+    /// When each piece went out for the first time; nothing while nobody is connected.
+    pub(crate) fn first_sent(&self) -> Option<Arc<FirstSent>> {
+        self.first_sent.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// Connections for it now.

@@ -6,6 +6,7 @@
 
 mod control;
 mod counters;
+mod first_sent;
 mod rate;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use indexmap::IndexMap;
 
 pub use self::control::RateControl;
 pub(crate) use self::counters::{Counters, PeerAbout, Tally};
+pub(crate) use self::first_sent::FirstSent;
 
 /// How many torrents' tallies are kept once nobody is connected for them.
 const MAX_TALLIES: usize = 131_072;
