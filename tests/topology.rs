@@ -109,7 +109,7 @@ fn serves_as_the_file_says() {
 #[test]
 fn a_hangup_without_a_file_ends_it() {
     let directory = TempDir::new().expect("a temporary directory can be made");
-    Server::serving(directory.path()).start().end_by(Signal::HUP);
+    Server::serving(directory.path()).ended_by_hangups().start().end_by(Signal::HUP);
 }
 
 /// So little that a byte a second allows one.

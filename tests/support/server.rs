@@ -118,6 +118,12 @@ impl<'a> Setup<'a> {
         Self { wrapper: wrapper.map(str::to_owned).into(), ..self }
     }
 
+    /// To which a hangup means what it means by default, even where the tests were started by `nohup`.
+    pub(crate) fn ended_by_hangups(self) -> Self {
+        let wrapper = ["env", "--default-signal=HUP"];
+        Self { wrapper: wrapper.map(str::to_owned).into(), ..self }
+    }
+
     /// In a user namespace where no more than so many directories can be watched.
     pub(crate) fn watches(self, count: u32) -> Self {
         let limit = "echo \"$1\" > /proc/sys/user/max_inotify_watches && shift && exec \"$@\"";
