@@ -32,6 +32,7 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// A file of fewer pieces is had before there was anything to trade: everybody sees all of it, unless nothing else was
 /// said.
 const FEW_PIECES: u32 = 32;
+
 /// Where a host is, and what it is there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Post {
