@@ -143,12 +143,26 @@ impl Download {
             let (complete, files) =
                 (launch::completion_mark(self.home.path()), launch::files(self.home.path()));
             let may_forget = self.client == Client::Qbittorrent;
-            self.process.wait_until(DEADLINE, |process| {
-                if let Some(status) = process.exited() {
-                    panic!("it ended with {status} before the download did\n{}", process.story());
+            // transmission-cli ends where it finds its torrent stopped, which that of a magnet link is for a moment, when
+            // its metadata has come.
+            let mut again = if self.client == Client::Transmission { 5 } else { 0 };
+            loop {
+                let ended = self.process.wait_until(DEADLINE, |process| {
+                    let is_complete = complete.exists() || may_forget && has_no_holes(&files);
+                    if is_complete { Some(None) } else { process.exited().map(Some) }
+                });
+                match ended {
+                    None => break,
+                    Some(status) if status.success() && again > 0 => {
+                        again -= 1;
+                        self.process =
+                            Running::start("Transmission, again", &mut self.command, self.home.path());
+                    }
+                    Some(status) => {
+                        panic!("it ended with {status} before the download did\n{}", self.process.story())
+                    }
                 }
-                (complete.exists() || may_forget && has_no_holes(&files)).then_some(())
-            });
+            }
         }
         if self.client.writes_as_it_ends() {
             self.process.signal(Signal::TERM);
